@@ -1,0 +1,49 @@
+"""skadapt: transfer learning with the interface of scikit-learn.
+
+Labelled source rows and (mostly unlabelled) target rows go in, a scikit-learn
+model that is right on the target comes out. Every public name is importable from
+here and loaded when it is first used.
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("skadapt")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"
+
+_MODULES = {
+    "skadapt._domains": ("NoAdaptationWarning", "split_domains", "stack_domains"),
+    "skadapt._base": ("BaseMapper", "BaseWeighter"),
+    "skadapt._transfer": ("TransferClassifier", "TransferRegressor"),
+    "skadapt.instance": ("KMM", "kernel_mean_matching"),
+    "skadapt.feature": (
+        "CORAL",
+        "PerDomain",
+        "SubspaceAlignment",
+        "TCA",
+        "coral",
+        "subspace_alignment",
+        "transfer_components",
+    ),
+    "skadapt.metrics": ("mmd",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+_SUBMODULES = ("datasets", "feature", "instance", "metrics")
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name):
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_SUBMODULES})

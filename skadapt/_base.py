@@ -1,0 +1,235 @@
+"""Base classes of the adapters: what they share is validation and domains."""
+
+from abc import ABCMeta, abstractmethod
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
+from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+
+from skadapt._domains import check_sample_domain, warn_no_adaptation
+
+__all__ = ["BaseMapper", "BaseWeighter"]
+
+
+def check_rows(estimator, X, *, reset):
+    """Check the form of X where an inner estimator judges its contents.
+
+    Returns X as it is if it can be indexed by rows (ndarray, CSR, data frame), as
+    an array or in CSR format otherwise.
+    """
+    if sparse.issparse(X):
+        X = X.tocsr()
+    elif not hasattr(X, "shape"):
+        X = np.asarray(X)
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"Expected 2D array, got shape {X.shape}. Reshape your data with "
+            ".reshape(-1, 1) if it has a single feature or .reshape(1, -1) if it is a "
+            "single row."
+        )
+    if not X.shape[0]:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {type(estimator).__name__}."
+        )
+    if not X.shape[1]:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {type(estimator).__name__}."
+        )
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return X
+
+
+class _BaseAdapter(BaseEstimator, metaclass=ABCMeta):
+    """Validation common to weighters and mappers."""
+
+    __metadata_request__fit = {"sample_domain": True}
+
+    # What a method accepts, for validation and tags alike.
+    _accept_sparse = False
+    _min_rows = 1
+    _min_rows_per_domain = 1
+
+    def _validate(self, X, *, reset):
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr" if self._accept_sparse else False,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=(
+                max(self._min_rows, self._min_rows_per_domain) if reset else 1
+            ),
+        )
+
+    def _check_fit(self, X, sample_domain):
+        """Validated rows with the indices of the source and of the target rows.
+
+        Without `sample_domain` all rows are both, and a warning says so.
+        """
+        X = self._validate(X, reset=True)
+        n_samples = _num_samples(X)
+        if sample_domain is None:
+            warn_no_adaptation(self)
+            rows = np.arange(n_samples)
+            return X, rows, rows
+        ids = check_sample_domain(sample_domain, n_samples, both=True)
+        source, target = np.flatnonzero(ids > 0), np.flatnonzero(ids < 0)
+        for name, rows in (("source", source), ("target", target)):
+            if len(rows) < self._min_rows_per_domain:
+                raise ValueError(
+                    f"{type(self).__name__} needs at least "
+                    f"{self._min_rows_per_domain} {name} rows, got n_samples = "
+                    f"{len(rows)}."
+                )
+        return X, source, target
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._accept_sparse
+        return tags
+
+
+class BaseWeighter(_BaseAdapter):
+    """Base class of methods that weight the rows of the source.
+
+    A subclass implements ``_fit_weights(X, source, target)``: given the validated
+    rows and the indices of the source and of the target rows, it returns the
+    weights of the source rows and sets whatever else it has to report. A method
+    that defines a weight at any point also has ``predict_weights(X)``.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_source,)
+        Weights of the source rows, in the order in which they stand in X. The
+        method's own solution, not rescaled.
+    effective_sample_size_ : float
+        ``sum(w)^2 / sum(w^2)``: how many equally weighted rows have the same
+        variance.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, sample_domain=None):
+        """Weight the source rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : ignored
+            Present for the interface; labels do not change the weights.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Domain of each row, > 0 for sources and < 0 for targets. Several of
+            either are pooled. None takes all rows as source and as target, with
+            a `NoAdaptationWarning`.
+
+        Returns
+        -------
+        self : object
+            The fitted weighter.
+        """
+        X, source, target = self._check_fit(X, sample_domain)
+        self.weights_ = self._fit_weights(X, source, target)
+        self.effective_sample_size_ = effective_sample_size(self.weights_)
+        return self
+
+    @abstractmethod
+    def _fit_weights(self, X, source, target):
+        """Weights of the rows ``source``, shape (n_source,)."""
+
+
+def effective_sample_size(weights):
+    """``sum(w)^2 / sum(w^2)``; 0 if all weights are 0."""
+    weights = np.asarray(weights, dtype=np.float64)
+    square = float(weights @ weights)
+    return float(weights.sum() ** 2 / square) if square > 0 else 0.0
+
+
+class BaseMapper(TransformerMixin, _BaseAdapter):
+    """Base class of methods that map the columns of source and target.
+
+    A subclass implements ``_fit_map(X, source, target)``, given the validated
+    rows and the indices of the source and of the target rows, and
+    ``_transform(X, is_source)``, given rows and a bool array. (`PerDomain`, which
+    tells single domains apart, overrides `fit` and `transform` instead.) Rows
+    come out in the order in which they went in, whatever the order of the
+    domains.
+    """
+
+    __metadata_request__transform = {"sample_domain": True}
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, *, sample_domain=None):
+        """Learn the map.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : ignored
+            Present for the interface; labels do not change the map.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Domain of each row, > 0 for sources and < 0 for targets. Several of
+            either are pooled. None takes all rows as source and as target, with
+            a `NoAdaptationWarning`.
+
+        Returns
+        -------
+        self : object
+            The fitted mapper.
+        """
+        X, source, target = self._check_fit(X, sample_domain)
+        self._fit_map(X, source, target)
+        return self
+
+    # TransformerMixin.fit_transform does not hand sample_domain to transform.
+    def fit_transform(self, X, y=None, *, sample_domain=None):
+        """Learn the map and apply it to the same rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : ignored
+            Present for the interface.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Domain of each row, as in `fit`.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Mapped rows, in the order of X.
+        """
+        return self.fit(X, y, sample_domain=sample_domain).transform(X, sample_domain)
+
+    def transform(self, X, sample_domain=None):
+        """Map rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, not necessarily those of `fit`.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row; one int stands for all rows. None: target rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Mapped rows, in the order of X.
+        """
+        check_is_fitted(self)
+        X = self._validate(X, reset=False)
+        if sample_domain is None:
+            is_source = np.zeros(_num_samples(X), dtype=bool)
+        else:
+            is_source = (
+                check_sample_domain(sample_domain, _num_samples(X), scalar=True) > 0
+            )
+        return self._transform(X, is_source)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

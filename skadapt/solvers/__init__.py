@@ -1,0 +1,1 @@
+"""Numerical cores on plain arrays, independent of scikit-learn and of domains."""

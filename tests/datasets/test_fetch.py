@@ -1,0 +1,279 @@
+"""Downloads are tried on a local server that answers like the real one."""
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from skadapt.datasets import _fetch, _office_caltech, fetch_office_caltech
+from skadapt.datasets import get_data_home as public_get_data_home
+from skadapt.datasets._fetch import Original, get_data_home, packed_file
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        """Keep quiet."""
+
+    def do_GET(self):
+        self.server.requested.append(self.path)
+        super().do_GET()
+
+
+class _FlatHandler(_Handler):
+    """Finds a file by its last name, whatever the repository and folder."""
+
+    def translate_path(self, path):
+        return str(Path(self.directory) / Path(path).name)
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Serve a folder as the address of the originals; returns the paths asked for."""
+    servers = []
+
+    def start(folder, handler=_Handler):
+        server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(handler, directory=str(folder))
+        )
+        server.requested = []
+        # A short interval between polls, which is what shutting down waits for.
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        servers.append(server)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        monkeypatch.setattr(
+            _fetch, "ORIGINALS_URL", f"http://127.0.0.1:{server.server_port}"
+        )
+        return server.requested
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """Two originals of one name in two folders, on disk, and their pins."""
+    root = tmp_path / "served"
+    pins = []
+    for folder, text in (("a", b"first "), ("b", b"second")):
+        path = root / "owner" / "name" / COMMIT / folder / "part.txt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(text)
+        sha256 = hashlib.sha256(text).hexdigest()
+        pins.append(Original("owner/name", COMMIT, f"{folder}/part.txt", sha256))
+    return root, pins
+
+
+def _join(paths, packed):
+    packed.write_bytes(b"".join(path.read_bytes() for path in paths))
+
+
+def _files_under(folder):
+    return sorted(path.name for path in Path(folder).rglob("*"))
+
+
+# The folder
+
+
+def test_data_home_is_argument_then_environment_then_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("SKADAPT_DATA", str(tmp_path))
+    assert get_data_home("elsewhere") == "elsewhere"
+    assert get_data_home(Path("elsewhere")) == "elsewhere"
+    assert get_data_home() == str(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert get_data_home("~/data") == str(tmp_path / "data")
+    monkeypatch.setenv("SKADAPT_DATA", "")
+    assert get_data_home() == str(tmp_path / "skadapt_data")
+    monkeypatch.delenv("SKADAPT_DATA")
+    assert get_data_home() == str(tmp_path / "skadapt_data")
+    assert _files_under(tmp_path) == []
+    assert public_get_data_home is get_data_home
+
+
+def test_data_home_of_a_wrong_type():
+    with pytest.raises(ValueError, match="data_home"):
+        get_data_home(3)
+
+
+# The mechanism
+
+
+def test_a_file_that_is_there_is_taken_as_it_is(tmp_path, repository, serve):
+    root, pins = repository
+    requested = serve(root)
+    (tmp_path / "pack.txt").write_bytes(b"whatever")
+    path = packed_file(
+        "pack.txt", originals=pins, convert=_join, data_home=str(tmp_path)
+    )
+    assert path == tmp_path / "pack.txt"
+    assert path.read_bytes() == b"whatever"
+    assert requested == []
+
+
+def test_an_absent_file_is_made_once_from_its_originals(tmp_path, repository, serve):
+    root, pins = repository
+    requested = serve(root)
+    home = tmp_path / "new" / "folder"
+    for _ in range(2):
+        path = packed_file("pack.txt", originals=pins, convert=_join, data_home=home)
+        assert path == home / "pack.txt"
+        assert path.read_bytes() == b"first second"
+    assert requested == [
+        f"/owner/name/{COMMIT}/a/part.txt",
+        f"/owner/name/{COMMIT}/b/part.txt",
+    ]
+    assert _files_under(home) == ["pack.txt"]
+
+
+def test_no_download_unless_allowed(tmp_path, repository, serve):
+    root, pins = repository
+    requested = serve(root)
+    with pytest.raises(FileNotFoundError, match="download_if_missing") as refusal:
+        packed_file(
+            "pack.txt",
+            originals=pins,
+            convert=_join,
+            data_home=tmp_path / "home",
+            download_if_missing=False,
+        )
+    assert "pack.txt" in str(refusal.value)
+    assert str(tmp_path / "home") in str(refusal.value)
+    assert requested == []
+    assert not (tmp_path / "home").exists()
+
+
+def test_offline_is_one_sentence(tmp_path, repository, monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(_fetch, "ORIGINALS_URL", f"http://127.0.0.1:{port}")
+    with pytest.raises(FileNotFoundError, match="could not be downloaded") as refusal:
+        packed_file(
+            "pack.txt", originals=repository[1], convert=_join, data_home=tmp_path / "h"
+        )
+    message = str(refusal.value)
+    assert "pack.txt" in message and str(tmp_path / "h") in message
+    assert "\n" not in message
+    assert _files_under(tmp_path / "h") == []
+
+
+def test_an_original_that_the_server_lacks(tmp_path, repository, serve):
+    root, pins = repository
+    serve(root)
+    pins[1] = pins[1]._replace(path="b/moved.txt")
+    with pytest.raises(FileNotFoundError, match="b/moved.txt: connect"):
+        packed_file("pack.txt", originals=pins, convert=_join, data_home=tmp_path / "h")
+    assert _files_under(tmp_path / "h") == []
+
+
+def test_an_original_that_is_not_the_pinned_one(tmp_path, repository, serve):
+    root, pins = repository
+    serve(root)
+    (root / "owner" / "name" / COMMIT / "b" / "part.txt").write_bytes(b"forged")
+    with pytest.raises(OSError, match="b/part.txt is not the file") as refusal:
+        packed_file("pack.txt", originals=pins, convert=_join, data_home=tmp_path / "h")
+    assert "\n" not in str(refusal.value)
+    assert _files_under(tmp_path / "h") == []
+
+
+def test_a_conversion_that_dies_leaves_nothing(tmp_path, repository, serve):
+    root, pins = repository
+    serve(root)
+
+    def die_half_way(paths, packed):
+        packed.write_bytes(b"half")
+        assert not (tmp_path / "h" / "pack.txt").exists()
+        raise RuntimeError("died")
+
+    with pytest.raises(RuntimeError, match="died"):
+        packed_file(
+            "pack.txt", originals=pins, convert=die_half_way, data_home=tmp_path / "h"
+        )
+    assert _files_under(tmp_path / "h") == []
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, repository):
+    (tmp_path / "h").write_text("a file, not a folder")
+    with pytest.raises(OSError, match="pack.txt cannot be stored in") as refusal:
+        packed_file(
+            "pack.txt", originals=repository[1], convert=_join, data_home=tmp_path / "h"
+        )
+    assert "\n" not in str(refusal.value)
+
+
+def test_pooch_is_asked_for_only_when_needed(tmp_path, repository, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(ImportError, match="pip install pooch"):
+        packed_file(
+            "pack.txt", originals=repository[1], convert=_join, data_home=tmp_path
+        )
+    (tmp_path / "pack.txt").write_bytes(b"there")
+    packed_file("pack.txt", originals=repository[1], convert=_join, data_home=tmp_path)
+
+
+def test_import_loads_no_optional_package():
+    code = (
+        "import sys, skadapt.datasets; "
+        "print({'pooch', 'mlxtend', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "set()"
+
+
+# The pins of the loaders
+
+
+def _shared_file(name):
+    path = Path(get_data_home()) / name
+    if not path.exists():
+        pytest.skip(f"{name} is not in {path.parent}")
+    return path
+
+
+def test_pins_are_those_on_record():
+    record = json.loads(_shared_file("originals.json").read_text())
+    for original in _office_caltech._ORIGINALS:
+        entry = record[original.repository]
+        assert original.commit == entry["commit"]
+        hashes = {file["path"]: file["sha256"] for file in entry["files"]}
+        assert original.sha256 == hashes[original.path]
+
+
+def test_office_caltech_from_its_originals_is_the_pack_bit_for_bit(tmp_path, serve):
+    for original in _office_caltech._ORIGINALS:
+        folder = _shared_file(f"originals/{Path(original.path).name}").parent
+    recorded = _shared_file("office-caltech-surf.npz")
+    requested = serve(folder, _FlatHandler)
+    made = fetch_office_caltech(data_home=tmp_path)
+    assert requested == [
+        f"/{repository}/{commit}/{path}"
+        for repository, commit, path, _ in _office_caltech._ORIGINALS
+    ]
+    assert _files_under(tmp_path) == ["office-caltech-surf.npz"]
+    with (
+        np.load(tmp_path / "office-caltech-surf.npz") as new,
+        np.load(recorded) as old,
+    ):
+        assert new.files == old.files
+        for key in old.files:
+            assert new[key].dtype == old[key].dtype
+            np.testing.assert_array_equal(new[key], old[key])
+    there = fetch_office_caltech(download_if_missing=False)
+    np.testing.assert_array_equal(made.X, there.X)

@@ -352,7 +352,7 @@ class TransferClassifier(ClassifierMixin, _BaseTransfer):
         Class labels, in the natural dtype of the labelled values.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X was a data frame.
 
     Raises
@@ -520,7 +520,7 @@ class TransferRegressor(RegressorMixin, _BaseTransfer):
         The fitted adapter.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X was a data frame.
 
     Raises

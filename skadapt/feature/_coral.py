@@ -47,7 +47,7 @@ class CORAL(OneToOneFeatureMixin, BaseMapper):
         Means of the domains.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X was a data frame.
 
     Raises

@@ -95,7 +95,7 @@ class KMM(BaseWeighter):
         The gamma in use.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X was a data frame.
 
     Raises
@@ -138,7 +138,7 @@ class KMM(BaseWeighter):
     >>> X, sample_domain = np.vstack([Xs, Xt]), np.repeat([1, -1], 200)
     >>> kmm = KMM().fit(X, sample_domain=sample_domain)
     >>> weighted = np.average(Xs[:, 0], weights=kmm.weights_)
-    >>> bool(abs(weighted - Xt.mean()) < 0.1 < abs(Xs.mean() - Xt.mean()))
+    >>> bool(abs(weighted - Xt.mean()) < 0.2 < abs(Xs.mean() - Xt.mean()))
     True
     """
 

@@ -362,12 +362,12 @@ def _moments(peers, n, repeats):
     """Both on rows standardised in each domain, where all libraries agree.
 
     There the means are 0 and both covariances have the same trace, which skada's
-    ridge refers to. The variances of the factors fall by a quarter from one to the
-    next, so that skada's and adapt's random PCA finds the axes to many digits.
+    ridge refers to. The scales of the factors fall by a tenth from one to the next,
+    so that skada's and adapt's random PCA finds the axes to many digits.
     """
     rng = np.random.default_rng(0)
     d, k = (800, 50) if n > 800 else (60, 10)
-    factors = 0.75 ** (np.arange(d) / 2) + 1e-3
+    factors = 0.9 ** np.arange(d) + 1e-6
     Xs, Xt = (
         StandardScaler().fit_transform(
             (rng.normal(size=(n, d)) * factors) @ rng.normal(size=(d, d))

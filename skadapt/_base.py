@@ -5,7 +5,12 @@ from abc import ABCMeta, abstractmethod
 import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _num_samples,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
 from skadapt._domains import check_sample_domain, warn_no_adaptation
 
@@ -40,6 +45,19 @@ def check_rows(estimator, X, *, reset):
         )
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     return X
+
+
+def check_samples(Xs, Xt, *, same_columns=True, **options):
+    """Validate the two samples of a function on plain arrays."""
+    options = {"dtype": [np.float64, np.float32], **options}
+    Xs = check_array(Xs, input_name="Xs", **options)
+    Xt = check_array(Xt, input_name="Xt", **options)
+    if same_columns and Xs.shape[1] != Xt.shape[1]:
+        raise ValueError(
+            f"Xs has {Xs.shape[1]} columns and Xt {Xt.shape[1]}: give both samples the "
+            "same features."
+        )
+    return Xs, Xt
 
 
 class _BaseAdapter(BaseEstimator, metaclass=ABCMeta):
@@ -228,6 +246,10 @@ class BaseMapper(TransformerMixin, _BaseAdapter):
                 check_sample_domain(sample_domain, _num_samples(X), scalar=True) > 0
             )
         return self._transform(X, is_source)
+
+    @abstractmethod
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of the output."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

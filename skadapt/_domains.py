@@ -24,14 +24,14 @@ class NoAdaptationWarning(UserWarning):
     """Warns that `fit` was given no `sample_domain`, so nothing was adapted."""
 
 
-def warn_no_adaptation(estimator):
+def warn_no_adaptation(estimator, stacklevel=5):
     """Say that all rows are taken as one domain."""
     warnings.warn(
         f"{type(estimator).__name__}.fit was called without sample_domain: all rows "
         "are taken as one domain and nothing is adapted. Pass sample_domain=..., "
         "positive for source rows and negative for target rows.",
         NoAdaptationWarning,
-        stacklevel=5,
+        stacklevel=stacklevel,
     )
 
 
@@ -125,7 +125,7 @@ def mask_target_labels(y, sample_domain):
         A float y with NaN, or an object y with None, in the target rows.
     """
     y = as_labels(y)
-    if y.dtype.kind in "iuf":
+    if _exact_as_float(y):
         masked = y.astype(np.float64)
         masked[sample_domain < 0] = np.nan
     else:
@@ -136,10 +136,22 @@ def mask_target_labels(y, sample_domain):
 
 def as_labels(y):
     """y as an array: (n,), or (n, n_outputs) for regression with several outputs."""
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1:
-        return y
-    return column_or_1d(y, warn=True)
+    labels = np.asarray(y)
+    if labels.dtype.kind in "US" and not hasattr(y, "dtype"):
+        # NumPy makes the string "nan" of a NaN among strings.
+        objects = np.array(y, dtype=object)
+        if not is_labeled(objects).all():
+            labels = objects
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return labels
+    return column_or_1d(labels, warn=True)
+
+
+def _exact_as_float(y):
+    """Whether y holds numbers that float64 can hold: ints beyond 2^53 are none."""
+    if y.dtype.kind in "iu":
+        return not len(y) or -(2**53) <= y.min() <= y.max() <= 2**53
+    return y.dtype.kind == "f"
 
 
 def natural_labels(y):
@@ -339,7 +351,9 @@ def _stack_labels(parts, sizes):
     parts = [None if y is None else as_labels(y) for y in parts]
     known = [y for y in parts if y is not None]
     complete = len(known) == len(parts)
-    if all(y.dtype.kind in "iuf" for y in known):
+    if complete and len({y.dtype.kind for y in known}) == 1:
+        return np.concatenate(known)
+    if all(_exact_as_float(y) for y in known):
         width = {y.shape[1:] for y in known}
         tail = width.pop() if len(width) == 1 else ()
         return np.concatenate(
@@ -348,8 +362,6 @@ def _stack_labels(parts, sizes):
                 for y, n in zip(parts, sizes)
             ]
         )
-    if complete and len({y.dtype.kind for y in known}) == 1:
-        return np.concatenate(known)
     return np.concatenate(
         [
             np.full(n, None, dtype=object) if y is None else y.astype(object)

@@ -4,6 +4,7 @@ from inspect import Parameter, signature
 from numbers import Real
 
 import numpy as np
+from scipy import sparse
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
@@ -175,6 +176,11 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
 
     def _fit_without_adaptation(self, estimator, X, y, sample_weight):
         warn_no_adaptation(self)
+        if sparse.issparse(X) and not get_tags(self).input_tags.sparse:
+            raise TypeError(
+                "Sparse data was passed, but the estimator or the adapter takes dense "
+                "data only: use X.toarray()."
+            )
         self.adapter_ = None
         arguments = {}
         if sample_weight is not None:
@@ -313,6 +319,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
             first = adapter.steps[0][1] if isinstance(adapter, Pipeline) else adapter
             inputs = get_tags(first).input_tags
             tags.input_tags.sparse = tags.input_tags.sparse and inputs.sparse
+            tags.input_tags.allow_nan = tags.input_tags.allow_nan and inputs.allow_nan
         return tags
 
 

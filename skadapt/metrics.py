@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.utils import gen_batches
 from sklearn.utils._chunking import get_chunk_n_rows
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import check_array
 
+from skadapt._base import check_samples
 from skadapt._kernels import kernel_matrix, resolve_gamma
 
 __all__ = ["mmd"]
@@ -81,14 +81,7 @@ def mmd(Xs, Xt, *, kernel="rbf", gamma=None, unbiased=False):
     >>> near < 0.01 < 0.1 < far
     True
     """
-    options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-    Xs = check_array(Xs, input_name="Xs", **options)
-    Xt = check_array(Xt, input_name="Xt", **options)
-    if Xs.shape[1] != Xt.shape[1]:
-        raise ValueError(
-            f"Xs has {Xs.shape[1]} columns and Xt {Xt.shape[1]}: give both samples the "
-            "same features."
-        )
+    Xs, Xt = check_samples(Xs, Xt, accept_sparse="csr")
     n_source, n_target = Xs.shape[0], Xt.shape[0]
     if unbiased and min(n_source, n_target) < 2:
         raise ValueError(

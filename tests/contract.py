@@ -464,7 +464,7 @@ def test_model_outlives_its_data(estimator):
 
 def _global_state():
     state = {
-        "numpy": np.random.get_state(),  # noqa: NPY002
+        "numpy": np.random.get_state(),
         "random": random.getstate(),
         "filters": list(warnings.filters),
         "config": get_config(),

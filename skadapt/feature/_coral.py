@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils._param_validation import Interval, validate_params
-from sklearn.utils.validation import check_array
 
-from skadapt._base import BaseMapper
+from skadapt._base import BaseMapper, check_samples
 from skadapt.solvers._moments import CoralMap, DomainMoments
 
 
@@ -156,9 +155,7 @@ def coral(Xs, Xt, *, reg=1.0, align_means=False):
            [ 0.,  3.],
            [ 0., -3.]])
     """
-    dtype = [np.float64, np.float32]
-    Xs = check_array(Xs, dtype=dtype, ensure_min_samples=2, input_name="Xs")
-    Xt = check_array(Xt, dtype=dtype, ensure_min_samples=2, input_name="Xt")
+    Xs, Xt = check_samples(Xs, Xt, ensure_min_samples=2)
     source, target = DomainMoments.from_rows(Xs), DomainMoments.from_rows(Xt)
     mapped = CoralMap.between(source, target, reg).apply(Xs)
     mapped += target.mean if align_means else source.mean

@@ -94,7 +94,7 @@ class PerDomain(BaseMapper):
         """
         X = check_rows(self, X, reset=True)
         if sample_domain is None:
-            warn_no_adaptation(self)
+            warn_no_adaptation(self, stacklevel=4)
             ids = np.full(_num_samples(X), -1)
         else:
             ids = check_sample_domain(sample_domain, _num_samples(X), both=True)

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils._param_validation import Interval, validate_params
-from sklearn.utils.validation import check_array
 
-from skadapt._base import BaseMapper
+from skadapt._base import BaseMapper, check_samples
 from skadapt.solvers._blas import matmul
 from skadapt.solvers._moments import DomainMoments
 
@@ -167,9 +166,7 @@ def subspace_alignment(Xs, Xt, *, n_components=None, align_means=False):
     >>> bool(np.allclose(result.source_components, result.target_components))
     True
     """
-    dtype = [np.float64, np.float32]
-    Xs = check_array(Xs, dtype=dtype, ensure_min_samples=2, input_name="Xs")
-    Xt = check_array(Xt, dtype=dtype, ensure_min_samples=2, input_name="Xt")
+    Xs, Xt = check_samples(Xs, Xt, ensure_min_samples=2)
     source, target = DomainMoments.from_rows(Xs), DomainMoments.from_rows(Xt)
     Ps, Pt = _aligned_axes(source, target, n_components)
     return SubspaceAlignmentResult(

@@ -9,9 +9,8 @@ from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import check_array
 
-from skadapt._base import BaseMapper
+from skadapt._base import BaseMapper, check_samples
 from skadapt._kernels import KERNEL_NAMES, kernel_matrix, resolve_gamma
 from skadapt.solvers._moments import DomainMoments
 from skadapt.solvers._transfer_components import (
@@ -285,9 +284,7 @@ def transfer_components(
     >>> result.embedding.shape
     (50, 2)
     """
-    options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-    Xs = check_array(Xs, input_name="Xs", **options)
-    Xt = check_array(Xt, input_name="Xt", **options)
+    Xs, Xt = check_samples(Xs, Xt, accept_sparse="csr")
     if sparse.issparse(Xs) or sparse.issparse(Xt):
         X = sparse.vstack([Xs, Xt], format="csr")
     else:
@@ -341,6 +338,11 @@ def _solve(X, source, target, n_components, kernel, gamma, mu, scale, tol, max_i
         if kernel == "linear":
             components = X.T @ W
     rank = len(found.eigenvalues)
+    if not rank:
+        raise ValueError(
+            "All rows are the same under this kernel: the centred kernel matrix has "
+            "rank 0, so there is no component."
+        )
     if n_components is not None and rank < n_components:
         raise ValueError(
             f"n_components={n_components} is more than the rank {rank} of the centred "

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import check_array
 
-from skadapt._base import BaseWeighter
+from skadapt._base import BaseWeighter, check_samples
 from skadapt._kernels import KERNEL_NAMES, kernel_matrix, resolve_gamma
 from skadapt.solvers._mean_matching import (
     solve_mean_matching,
@@ -264,11 +263,12 @@ def kernel_mean_matching(
     >>> result.weights.round(6)
     array([1., 1., 1.])
     """
-    options = {"accept_sparse": "csr", "dtype": np.float64}
-    Xs = check_array(Xs, input_name="Xs", **options)
-    Xt = check_array(Xt, input_name="Xt", **options)
+    precomputed = isinstance(kernel, str) and kernel == "precomputed"
+    Xs, Xt = check_samples(
+        Xs, Xt, same_columns=not precomputed, accept_sparse="csr", dtype=np.float64
+    )
     n_source = Xs.shape[0]
-    if kernel == "precomputed":
+    if precomputed:
         if Xs.shape[1] != n_source or Xt.shape[0] != n_source:
             raise ValueError(
                 "With a precomputed kernel Xs must have shape (n_source, n_source) and "

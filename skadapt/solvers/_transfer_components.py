@@ -138,6 +138,9 @@ def linear_components(pooled, gap, mu, n_components, scale):
     squares, V = linalg.eigh(moment, check_finite=False)
     noise = max(len(moment), pooled.count) * np.finfo(np.float64).eps
     keep = squares > noise * max(squares[-1], 0.0)
+    if not keep.any():
+        empty = np.empty((len(moment), 0))
+        return Components(empty, np.empty(0), 0.0, 0.0, 1), empty, empty
     D, V = np.sqrt(squares[keep]), V[:, keep]
     g = D * (gap @ V)
     deflation = _Deflation.of(g, mu)

@@ -230,7 +230,6 @@ def test_correlation_shift_is_undone():
         .score(X[domain < 0], y[domain < 0])
         for adapter in (None, CORAL(reg=0.0))
     ]
-    print(scores)
     assert scores[1] > scores[0] + 0.1
 
 

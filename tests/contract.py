@@ -480,7 +480,7 @@ def _global_state():
 def test_global_state_stays(estimator):
     problem = _problem(estimator)
     _fitted_outcome(_fit(estimator, problem), problem)  # imports are done here
-    np.random.random(), random.random()  # noqa: NPY002  away from any fixed seed
+    np.random.random(), random.random()
     state, threads = _global_state()
     _fitted_outcome(_fit(estimator, problem), problem)
     state_after, threads_after = _global_state()

@@ -17,7 +17,12 @@ from sklearn.base import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
+from sklearn.utils import (
+    _safe_indexing,
+    assert_all_finite,
+    check_consistent_length,
+    get_tags,
+)
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
@@ -131,7 +136,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
         self : object
             The fitted estimator.
         """
-        X = check_rows(self, X, reset=True)
+        X = self._check_rows(X, reset=True)
         if y is None:
             raise ValueError(
                 f"requires y to be passed, but the target y is None: "
@@ -173,6 +178,16 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
                 _safe_indexing(Z, np.flatnonzero(training)), labels, **arguments
             )
         return self
+
+    def _check_rows(self, X, *, reset):
+        X = check_rows(self, X, reset=reset)
+        if (
+            isinstance(X, np.ndarray)
+            and X.dtype.kind == "f"
+            and not get_tags(self).input_tags.allow_nan
+        ):
+            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
+        return X
 
     def _fit_without_adaptation(self, estimator, X, y, sample_weight):
         warn_no_adaptation(self)
@@ -254,7 +269,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
 
     def _map(self, X, sample_domain):
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
+        X = self._check_rows(X, reset=False)
         if sample_domain is not None:
             sample_domain = check_sample_domain(
                 sample_domain, _num_samples(X), scalar=True

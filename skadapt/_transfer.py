@@ -1,30 +1,14 @@
 """Estimators that join an adapter to any scikit-learn estimator."""
 
 import warnings
-from inspect import Parameter, signature
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 from sklearn import config_context
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    MetaEstimatorMixin,
-    RegressorMixin,
-    _fit_context,
-    clone,
-    is_classifier,
-)
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
-from sklearn.utils import (
-    _safe_indexing,
-    assert_all_finite,
-    check_consistent_length,
-    get_tags,
-)
+from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.metaestimators import available_if
@@ -35,14 +19,23 @@ from sklearn.utils.validation import (
     has_fit_parameter,
 )
 
-from skadapt._base import DegenerateWeightsWarning, check_rows
+from skadapt._base import DegenerateWeightsWarning
 from skadapt._domains import (
     as_labels,
     check_sample_domain,
     is_labeled,
     mask_target_labels,
     natural_labels,
-    warn_no_adaptation,
+)
+from skadapt._predictor import (
+    BasePredictor,
+    TargetClassifierMixin,
+    TargetRegressorMixin,
+    estimator_has,
+    fit_weighted,
+    steps_of,
+    takes_domains,
+    weight_parameter,
 )
 
 __all__ = ["TransferClassifier", "TransferRegressor"]
@@ -50,13 +43,6 @@ __all__ = ["TransferClassifier", "TransferRegressor"]
 
 def _is_weighter(adapter):
     return hasattr(adapter, "fit") and not hasattr(adapter, "transform")
-
-
-def _steps(adapter):
-    """The steps of an adapter in order, without those that pass X through."""
-    if isinstance(adapter, Pipeline):
-        return [part for _, step in adapter.steps for part in _steps(step)]
-    return [] if adapter is None or isinstance(adapter, str) else [adapter]
 
 
 def _check_weighter(adapter):
@@ -69,97 +55,8 @@ def _check_weighter(adapter):
         )
 
 
-def _inner_estimators(estimator):
-    """The estimators that a meta-estimator fits; an empty list if it is none."""
-    parameters = estimator.get_params(deep=False)
-    names = ("estimator", "regressor", "final_estimator")
-    found = [parameters.get(name) for name in names]
-    for named in parameters.get("estimators") or ():
-        found.append(named[-1] if isinstance(named, tuple) else named)
-    return [inner for inner in found if hasattr(inner, "fit")]
-
-
-def _weight_parameter(estimator):
-    """Name under which `estimator.fit` takes row weights, or None.
-
-    In a Pipeline the weights go to the last step; a search or another
-    meta-estimator hands on what all of its own estimators take.
-    """
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        inner = _weight_parameter(last)
-        return inner and f"{name}__{inner}"
-    if has_fit_parameter(estimator, "sample_weight"):
-        return "sample_weight"
-    takes_any = any(
-        p.kind is Parameter.VAR_KEYWORD
-        for p in signature(estimator.fit).parameters.values()
-    )
-    names = [_weight_parameter(inner) for inner in _inner_estimators(estimator)]
-    if not (takes_any and names and all(names)):
-        return None
-    return names[0] if len(names) == 1 else "sample_weight"
-
-
-def _takes_domains(estimator):
-    """Whether `estimator.fit` adapts to domains, which it would not be told here."""
-    with config_context(enable_metadata_routing=True):
-        routing = get_routing_for_object(estimator)
-        return bool(routing.consumes("fit", ["sample_domain"]))
-
-
-def _fit_weighted(estimator, X, y, weights):
-    """Fit with row weights, or without if they are None; return the estimator."""
-    # Weights are the only metadata here, so the user has no routing to set up.
-    with config_context(enable_metadata_routing=False):
-        if weights is None:
-            return estimator.fit(X, y)
-        try:
-            return estimator.fit(X, y, **{_weight_parameter(estimator): weights})
-        except ValueError as error:
-            # Some meta-estimators of scikit-learn hand weights on by routing only.
-            nested = any(_inner_estimators(step) for step in _steps(estimator))
-            if not nested or "sample_weight" not in str(error):
-                raise
-    with config_context(enable_metadata_routing=True):
-        _request_weights(estimator)
-        return estimator.fit(X, y, sample_weight=weights)
-
-
-def _request_weights(estimator, wanted=True):
-    """Ask for weights in every part of an estimator that is to have them."""
-    if isinstance(estimator, Pipeline):
-        *others, last = _steps(estimator)
-        for step in others:
-            _request_weights(step, wanted=False)
-        _request_weights(last, wanted)
-        return
-    for method in ("fit", "transform", "score"):
-        request = getattr(estimator, f"set_{method}_request", None)
-        if request is not None and "sample_weight" in signature(request).parameters:
-            request(sample_weight=wanted and method != "transform")
-    for inner in _inner_estimators(estimator):
-        _request_weights(inner, wanted)
-
-
-def _estimator_has(method):
-    def check(self):
-        fitted = getattr(self, "estimator_", None)
-        getattr(self._resolve_estimator() if fitted is None else fitted, method)
-        return True
-
-    return check
-
-
-class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
+class _BaseTransfer(BasePredictor):
     """Adapt, fit the estimator on the training rows, predict the target."""
-
-    __metadata_request__fit = {"sample_domain": True}
-    __metadata_request__predict = {"sample_domain": True}
-    __metadata_request__predict_proba = {"sample_domain": True}
-    __metadata_request__predict_log_proba = {"sample_domain": True}
-    __metadata_request__decision_function = {"sample_domain": True}
-    __metadata_request__score = {"sample_domain": True}
 
     _parameter_constraints = {
         # StackingClassifier has predict only once it is fitted.
@@ -208,24 +105,13 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
         self : object
             The fitted estimator.
         """
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                f"requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled source rows."
-            )
-        estimator = clone(self._resolve_estimator())
-        if any(get_tags(step).input_tags.pairwise for step in _steps(estimator)[:1]):
-            raise ValueError(
-                f"{type(estimator).__name__} takes a matrix between rows, of which "
-                f"{type(self).__name__} would keep the training rows but not their "
-                "columns: give it rows and a kernel or metric by name."
-            )
+        X, estimator = self._check_start(X, y)
         if sample_domain is None:
+            self.adapter_ = None
             self._fit_without_adaptation(estimator, X, y, sample_weight)
             return self
 
-        if _takes_domains(estimator):
+        if takes_domains(estimator):
             raise ValueError(
                 f"{type(estimator).__name__} takes sample_domain itself: fit it by "
                 f"itself instead of as the estimator of {type(self).__name__}."
@@ -244,7 +130,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
             weights = self._combine(weights, adapter_weights, ids, training, y)
 
         if weights is not None:
-            if _weight_parameter(estimator) is None:
+            if weight_parameter(estimator) is None:
                 raise ValueError(
                     f"{type(estimator).__name__} takes no sample_weight, which "
                     "sample_weight= and target_weight= need: use an estimator that "
@@ -254,54 +140,8 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
             weights = weights[training]
         labels = self._training_labels(y[training])
         rows = _safe_indexing(Z, np.flatnonzero(training))
-        self.estimator_ = _fit_weighted(estimator, rows, labels, weights)
+        self.estimator_ = fit_weighted(estimator, rows, labels, weights)
         return self
-
-    def _check_rows(self, X, *, reset):
-        X = check_rows(self, X, reset=reset)
-        # Only what sees X first: an imputer there spares the others the NaN.
-        first = [*_steps(getattr(self, "adapter", None)), self._resolve_estimator()][0]
-        if (
-            isinstance(X, np.ndarray)
-            and X.dtype.kind == "f"
-            and not get_tags(first).input_tags.allow_nan
-        ):
-            assert_all_finite(X, input_name="X", estimator_name=type(self).__name__)
-        return X
-
-    def _fit_without_adaptation(self, estimator, X, y, sample_weight):
-        warn_no_adaptation(self)
-        if sparse.issparse(X) and not get_tags(self).input_tags.sparse:
-            raise TypeError(
-                "Sparse data was passed, but the estimator or the adapter takes dense "
-                "data only: use X.toarray()."
-            )
-        y = as_labels(y)
-        missing = np.count_nonzero(~is_labeled(y))
-        if missing:
-            raise ValueError(
-                f"{missing} of {len(y)} rows are unlabelled (NaN or None in y), which "
-                "takes sample_domain to make sense of: pass sample_domain=..., or "
-                "labelled rows only."
-            )
-        if y.dtype == object:
-            y = natural_labels(y)
-        self.adapter_ = None
-        if sample_weight is not None:
-            if _weight_parameter(estimator) is None:
-                raise ValueError(
-                    f"{type(estimator).__name__} takes no sample_weight: use an "
-                    "estimator that does, such as LogisticRegression, or pass none."
-                )
-            sample_weight = _check_sample_weight(sample_weight, X)
-        self.estimator_ = _fit_weighted(estimator, X, y, sample_weight)
-
-    def _check_training_rows(self, training, ids):
-        if not training[ids > 0].any():
-            raise ValueError(
-                "y holds no labelled source row: the labels of the source are what "
-                f"{type(self).__name__} learns from."
-            )
 
     def _initial_weights(self, X, sample_weight, ids):
         """The user's weights times `target_weight`; None if all are 1."""
@@ -326,7 +166,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
             self.adapter_ = chain if isinstance(adapter, Pipeline) else adapter
             return Z, None
         _check_weighter(last)
-        if _weight_parameter(estimator) is None:
+        if weight_parameter(estimator) is None:
             raise ValueError(
                 f"{type(estimator).__name__} takes no sample_weight, so it cannot use "
                 f"the weights of {type(last).__name__}: use an estimator that does, "
@@ -377,29 +217,6 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
             chain = Pipeline(chain.steps[:-1]) if len(chain.steps) > 1 else None
         return X if chain is None else _call(chain, "transform", X, None, sample_domain)
 
-    def _score_rows(self, X, y, sample_weight, sample_domain):
-        """The rows that `score` looks at: those of the target, if domains are given."""
-        y = as_labels(y)
-        check_consistent_length(X, y, sample_weight)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        if sample_domain is not None:
-            sample_domain = check_sample_domain(
-                sample_domain, _num_samples(X), scalar=True
-            )
-            rows = np.flatnonzero(sample_domain < 0)
-            if len(rows):
-                X, y = _safe_indexing(X, rows), y[rows]
-                sample_domain = sample_domain[rows]
-                sample_weight = None if sample_weight is None else sample_weight[rows]
-        missing = np.count_nonzero(~is_labeled(y))
-        if missing:
-            raise ValueError(
-                f"score needs labels, but {missing} of {len(y)} target rows have none: "
-                "score labelled rows only."
-            )
-        return X, y, sample_weight, sample_domain
-
     def predict(self, X, sample_domain=None):
         """Predict.
 
@@ -420,12 +237,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inner = get_tags(self._resolve_estimator())
-        tags.input_tags = inner.input_tags
-        tags.target_tags = inner.target_tags
-        tags.classifier_tags = inner.classifier_tags
-        tags.regressor_tags = inner.regressor_tags
-        steps = _steps(self.adapter)
+        steps = steps_of(self.adapter)
         if steps:
             # A mapper comes between X and the estimator; a weighter does not.
             own, first = tags.input_tags, get_tags(steps[0]).input_tags
@@ -436,7 +248,7 @@ class _BaseTransfer(MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-class TransferClassifier(ClassifierMixin, _BaseTransfer):
+class TransferClassifier(TargetClassifierMixin, _BaseTransfer):
     """Join any scikit-learn classifier to an adapter.
 
     `fit` adapts, then fits the classifier on the labelled source rows as the
@@ -535,7 +347,7 @@ class TransferClassifier(ClassifierMixin, _BaseTransfer):
         check_is_fitted(self)
         return self.estimator_.classes_
 
-    @available_if(_estimator_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X, sample_domain=None):
         """Predict class probabilities.
 
@@ -554,7 +366,7 @@ class TransferClassifier(ClassifierMixin, _BaseTransfer):
         Z = self._map(X, sample_domain)
         return self.estimator_.predict_proba(Z)
 
-    @available_if(_estimator_has("predict_log_proba"))
+    @available_if(estimator_has("predict_log_proba"))
     def predict_log_proba(self, X, sample_domain=None):
         """Predict logarithms of class probabilities.
 
@@ -573,7 +385,7 @@ class TransferClassifier(ClassifierMixin, _BaseTransfer):
         Z = self._map(X, sample_domain)
         return self.estimator_.predict_log_proba(Z)
 
-    @available_if(_estimator_has("decision_function"))
+    @available_if(estimator_has("decision_function"))
     def decision_function(self, X, sample_domain=None):
         """Confidence scores.
 
@@ -592,36 +404,8 @@ class TransferClassifier(ClassifierMixin, _BaseTransfer):
         Z = self._map(X, sample_domain)
         return self.estimator_.decision_function(Z)
 
-    def score(self, X, y, sample_weight=None, *, sample_domain=None):
-        """Accuracy on the target.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            True labels of the rows that are scored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Domain of each row. Only target rows are scored; if it names none,
-            the source rows are. None: all rows are target rows.
-
-        Returns
-        -------
-        score : float
-            Share of right predictions.
-        """
-        X, y, sample_weight, sample_domain = self._score_rows(
-            X, y, sample_weight, sample_domain
-        )
-        predicted = self.predict(X, sample_domain)
-        return float(
-            accuracy_score(natural_labels(y), predicted, sample_weight=sample_weight)
-        )
-
-
-class TransferRegressor(RegressorMixin, _BaseTransfer):
+class TransferRegressor(TargetRegressorMixin, _BaseTransfer):
     """Join any scikit-learn regressor to an adapter.
 
     `fit` adapts, then fits the regressor on the labelled source rows as the
@@ -706,32 +490,6 @@ class TransferRegressor(RegressorMixin, _BaseTransfer):
 
     def _training_labels(self, y):
         return y.astype(np.float64) if y.dtype == object else y
-
-    def score(self, X, y, sample_weight=None, *, sample_domain=None):
-        """Coefficient of determination on the target.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            True values of the rows that are scored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Domain of each row. Only target rows are scored; if it names none,
-            the source rows are. None: all rows are target rows.
-
-        Returns
-        -------
-        score : float
-            R^2.
-        """
-        X, y, sample_weight, sample_domain = self._score_rows(
-            X, y, sample_weight, sample_domain
-        )
-        predicted = self.predict(X, sample_domain)
-        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
 
 # Total weight of a class, where the mean row has 1, below which it counts as lost:

@@ -46,7 +46,8 @@ from skadapt._domains import (
     mask_target_labels,
     natural_labels,
 )
-from skadapt._transfer import _call, _is_weighter, _steps
+from skadapt._predictor import steps_of
+from skadapt._transfer import _call, _is_weighter
 from skadapt.instance import KLIEP
 
 __all__ = [
@@ -462,7 +463,7 @@ def _check_takes_domains(estimator):
     """Whether `estimator.fit` takes sample_domain, and can use it."""
     if not _takes_domains(estimator, "fit"):
         return False
-    last = _steps(estimator)[-1]
+    last = steps_of(estimator)[-1]
     if not _takes_domains(last, "fit"):
         raise ValueError(
             f"A step of the Pipeline takes sample_domain, but {type(last).__name__}, "
@@ -503,7 +504,7 @@ def _check_weights(weights):
 def _weighter_chain(estimator, weighter, takes_domains, random_state):
     """Adapters of which the last is the weighter that weights the held-out rows."""
     if weighter is not None:
-        chain = _steps(weighter)
+        chain = steps_of(weighter)
         if not chain or not _weights_rows(chain[-1]):
             last = type(chain[-1] if chain else weighter).__name__
             raise ValueError(
@@ -512,8 +513,8 @@ def _weighter_chain(estimator, weighter, takes_domains, random_state):
             )
     else:
         # What the estimator sees: the rows after the steps that come before it.
-        *chain, last = _steps(estimator) if takes_domains else [estimator]
-        chain = [*chain, *_steps(getattr(last, "adapter", None))]
+        *chain, last = steps_of(estimator) if takes_domains else [estimator]
+        chain = [*chain, *steps_of(getattr(last, "adapter", None))]
         if not chain or not _weights_rows(chain[-1]):
             chain.append(KLIEP(random_state=random_state))
     return [clone(step) for step in chain]

@@ -10,21 +10,16 @@ from scipy.linalg import block_diag
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    MetaEstimatorMixin,
     _fit_context,
     clone,
 )
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score
 from sklearn.model_selection import check_cv
 from sklearn.utils import (
     _safe_indexing,
     check_consistent_length,
     check_random_state,
-    get_tags,
 )
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -42,11 +37,12 @@ from skadapt._domains import (
     mask_target_labels,
     natural_labels,
 )
-from skadapt._transfer import (
-    _BaseTransfer,
-    _estimator_has,
-    _fit_weighted,
-    _weight_parameter,
+from skadapt._predictor import (
+    BasePredictor,
+    TargetClassifierMixin,
+    estimator_has,
+    fit_weighted,
+    weight_parameter,
 )
 
 # Predicted probabilities below this one count as this one, as in scikit-learn's
@@ -64,19 +60,12 @@ SINGULAR = 1e-10
 UNDETERMINED = 1e-6
 
 
-class BaseLabelShift(
-    ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta
-):
+class BaseLabelShift(TargetClassifierMixin, BasePredictor, metaclass=ABCMeta):
     """Predict held-out source rows and target rows, compare, correct.
 
     A subclass implements ``_estimate_shares(held_out, target)``, which returns the
     class shares of the source and of the target, and standard errors of the latter.
     """
-
-    __metadata_request__fit = {"sample_domain": True}
-    __metadata_request__predict = {"sample_domain": True}
-    __metadata_request__predict_proba = {"sample_domain": True}
-    __metadata_request__score = {"sample_domain": True}
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit"]), None],
@@ -86,12 +75,6 @@ class BaseLabelShift(
         "random_state": ["random_state"],
         "n_jobs": [Integral, None],
     }
-
-    # What every predictor says about rows and domains is said there.
-    _check_rows = _BaseTransfer._check_rows
-    _check_training_rows = _BaseTransfer._check_training_rows
-    _fit_without_adaptation = _BaseTransfer._fit_without_adaptation
-    _score_rows = _BaseTransfer._score_rows
 
     def _resolve_estimator(self):
         if self.estimator is None:
@@ -124,23 +107,10 @@ class BaseLabelShift(
         self : object
             The fitted classifier.
         """
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                f"requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled source rows."
-            )
-        estimator = clone(self._resolve_estimator())
-        if get_tags(estimator).input_tags.pairwise:
-            raise ValueError(
-                f"{type(estimator).__name__} takes a matrix between rows, of which "
-                f"{type(self).__name__} would keep the training rows but not their "
-                "columns: give it rows and a kernel or metric by name."
-            )
+        X, estimator = self._check_start(X, y)
         self._forget()
         if sample_domain is None:
             self._fit_without_adaptation(estimator, X, y, sample_weight)
-            del self.adapter_  # there is none to speak of
             self._set_no_shift()
             return self
 
@@ -194,7 +164,7 @@ class BaseLabelShift(
                 "FrozenEstimator forbids: use correction='posterior'."
             )
         needs_weights = (reweight or weights is not None) and not frozen
-        if needs_weights and _weight_parameter(estimator) is None:
+        if needs_weights and weight_parameter(estimator) is None:
             raise ValueError(
                 f"{estimator_name(estimator)} takes no sample_weight, which "
                 "sample_weight= and correction='reweight' need: use an estimator that "
@@ -206,7 +176,7 @@ class BaseLabelShift(
 
     def _fit_adapted(self, estimator, Xs, labels, weights, Xt):
         frozen = isinstance(estimator, FrozenEstimator)
-        self.estimator_ = _fit_weighted(
+        self.estimator_ = fit_weighted(
             clone(estimator), Xs, labels, None if frozen else weights
         )
         # Some meta-estimators have predict_proba only once they are fitted.
@@ -248,7 +218,7 @@ class BaseLabelShift(
             row_weights = np.maximum(self.class_weight_, _LEAST_CLASS_WEIGHT)[codes]
             if weights is not None:
                 row_weights = row_weights * weights
-            self.reweighted_estimator_ = _fit_weighted(
+            self.reweighted_estimator_ = fit_weighted(
                 clone(estimator), Xs, labels, row_weights
             )
 
@@ -333,7 +303,7 @@ class BaseLabelShift(
             return self.estimator_.predict(X)
         return self.classes_[self._corrected(X, is_target).argmax(axis=1)]
 
-    @available_if(_estimator_has("predict_proba"))
+    @available_if(estimator_has("predict_proba"))
     def predict_proba(self, X, sample_domain=None):
         """Predict class probabilities.
 
@@ -381,42 +351,6 @@ class BaseLabelShift(
                     log_proba = log_proba + np.log(self.class_weight_)
             proba[rows] = softmax(log_proba, axis=1)
         return proba
-
-    def score(self, X, y, sample_weight=None, *, sample_domain=None):
-        """Accuracy on the target.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            True labels of the rows that are scored.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Domain of each row. Only target rows are scored; if it names none,
-            the source rows are. None: all rows are target rows.
-
-        Returns
-        -------
-        score : float
-            Share of right predictions.
-        """
-        X, y, sample_weight, sample_domain = self._score_rows(
-            X, y, sample_weight, sample_domain
-        )
-        predicted = self.predict(X, sample_domain)
-        return float(
-            accuracy_score(natural_labels(y), predicted, sample_weight=sample_weight)
-        )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        inner = get_tags(self._resolve_estimator())
-        tags.input_tags = inner.input_tags
-        tags.target_tags = inner.target_tags
-        tags.classifier_tags = inner.classifier_tags
-        return tags
 
 
 class _HeldOut(NamedTuple):
@@ -530,7 +464,7 @@ def _posterior(estimator, X):
 
 def _fit_and_predict(estimator, X, labels, weights, train, held):
     """Classes and predictions for the rows `held` after a fit to `train`."""
-    fitted = _fit_weighted(
+    fitted = fit_weighted(
         clone(estimator),
         _safe_indexing(X, train),
         labels[train],

@@ -15,7 +15,12 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 _MODULES = {
     "skadapt._domains": ("NoAdaptationWarning", "split_domains", "stack_domains"),
-    "skadapt._base": ("BaseMapper", "BaseWeighter", "DegenerateWeightsWarning"),
+    "skadapt._base": (
+        "BaseMapper",
+        "BaseWeighter",
+        "DegenerateWeightsWarning",
+        "NegativeTransferWarning",
+    ),
     "skadapt._transfer": ("TransferClassifier", "TransferRegressor"),
     "skadapt.instance": (
         "BBSE",
@@ -28,6 +33,7 @@ _MODULES = {
         "NearestNeighborWeights",
         "RLLS",
         "RuLSIF",
+        "TrAdaBoostClassifier",
         "ULSIF",
         "domain_classifier_weights",
         "gaussian_weights",
@@ -50,6 +56,7 @@ _MODULES = {
     "skadapt.metrics": ("mmd", "mmd_test", "proxy_a_distance"),
     "skadapt.model_selection": (
         "SourceKFold",
+        "TargetKFold",
         "importance_weighted_cv_score",
         "importance_weighted_scorer",
     ),

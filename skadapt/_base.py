@@ -19,11 +19,20 @@ from sklearn.utils.validation import (
 
 from skadapt._domains import check_sample_domain, warn_no_adaptation
 
-__all__ = ["BaseMapper", "BaseWeighter", "DegenerateWeightsWarning"]
+__all__ = [
+    "BaseMapper",
+    "BaseWeighter",
+    "DegenerateWeightsWarning",
+    "NegativeTransferWarning",
+]
 
 
 class DegenerateWeightsWarning(UserWarning):
     """Warns that weights leave hardly any row of the source, or none of a class."""
+
+
+class NegativeTransferWarning(UserWarning):
+    """Warns that the source misleads: the target alone may do better."""
 
 
 def check_rows(estimator, X, *, reset):

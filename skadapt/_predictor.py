@@ -164,9 +164,8 @@ class BasePredictor(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     def _check_rows(self, X, *, reset):
         X = check_rows(self, X, reset=reset)
         # Only what sees X first: an imputer there spares the others the NaN.
-        first = [*steps_of(getattr(self, "adapter", None)), self._resolve_estimator()][
-            0
-        ]
+        adapter = getattr(self, "adapter", None)
+        first = [*steps_of(adapter), self._resolve_estimator()][0]
         if (
             isinstance(X, np.ndarray)
             and X.dtype.kind == "f"
@@ -176,7 +175,15 @@ class BasePredictor(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
         return X
 
     def _fit_without_adaptation(self, estimator, X, y, sample_weight):
-        warn_no_adaptation(self)
+        y = self._check_one_domain(X, y)
+        if sample_weight is not None:
+            self._check_takes_weights(estimator)
+            sample_weight = _check_sample_weight(sample_weight, X)
+        self.estimator_ = fit_weighted(estimator, X, y, sample_weight)
+
+    def _check_one_domain(self, X, y):
+        """Labels of all rows, where no domains are given."""
+        warn_no_adaptation(self, stacklevel=6)
         if sparse.issparse(X) and not get_tags(self).input_tags.sparse:
             raise TypeError(
                 "Sparse data was passed, but the estimator or the adapter takes dense "
@@ -190,16 +197,14 @@ class BasePredictor(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
                 "takes sample_domain to make sense of: pass sample_domain=..., or "
                 "labelled rows only."
             )
-        if y.dtype == object:
-            y = natural_labels(y)
-        if sample_weight is not None:
-            if weight_parameter(estimator) is None:
-                raise ValueError(
-                    f"{type(estimator).__name__} takes no sample_weight: use an "
-                    "estimator that does, such as LogisticRegression, or pass none."
-                )
-            sample_weight = _check_sample_weight(sample_weight, X)
-        self.estimator_ = fit_weighted(estimator, X, y, sample_weight)
+        return natural_labels(y) if y.dtype == object else y
+
+    def _check_takes_weights(self, estimator):
+        if weight_parameter(estimator) is None:
+            raise ValueError(
+                f"{type(estimator).__name__} takes no sample_weight: use an "
+                "estimator that does, such as LogisticRegression, or pass none."
+            )
 
     def _check_training_rows(self, training, ids):
         if not training[ids > 0].any():
@@ -267,10 +272,11 @@ class TargetClassifierMixin(ClassifierMixin):
         X, y, sample_weight, sample_domain = self._score_rows(
             X, y, sample_weight, sample_domain
         )
-        predicted = self.predict(X, sample_domain)
-        return float(
-            accuracy_score(natural_labels(y), predicted, sample_weight=sample_weight)
-        )
+        return self._score(y, self.predict(X, sample_domain), sample_weight)
+
+    def _score(self, y, predicted, sample_weight):
+        y = natural_labels(y)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
 class TargetRegressorMixin(RegressorMixin):
@@ -299,5 +305,7 @@ class TargetRegressorMixin(RegressorMixin):
         X, y, sample_weight, sample_domain = self._score_rows(
             X, y, sample_weight, sample_domain
         )
-        predicted = self.predict(X, sample_domain)
+        return self._score(y, self.predict(X, sample_domain), sample_weight)
+
+    def _score(self, y, predicted, sample_weight):
         return float(r2_score(y, predicted, sample_weight=sample_weight))

@@ -63,7 +63,10 @@ class _BaseTransfer(BasePredictor):
         "estimator": [HasMethods(["fit"]), None],
         "adapter": [HasMethods(["fit"]), None],
         "train_on": [StrOptions({"source", "labeled"})],
-        "target_weight": [Interval(Real, 0, None, closed="neither")],
+        "target_weight": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"domain"}),
+        ],
         "normalize_weights": ["boolean"],
     }
 
@@ -124,7 +127,7 @@ class _BaseTransfer(BasePredictor):
         training = is_labeled(y)
         self._check_training_rows(training, ids)
 
-        weights = self._initial_weights(X, sample_weight, ids)
+        weights = self._initial_weights(X, sample_weight, ids, training)
         Z, adapter_weights = self._fit_adapter(X, y, ids, estimator)
         if adapter_weights is not None:
             weights = self._combine(weights, adapter_weights, ids, training, y)
@@ -143,13 +146,19 @@ class _BaseTransfer(BasePredictor):
         self.estimator_ = fit_weighted(estimator, rows, labels, weights)
         return self
 
-    def _initial_weights(self, X, sample_weight, ids):
+    def _initial_weights(self, X, sample_weight, ids, training):
         """The user's weights times `target_weight`; None if all are 1."""
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if self.train_on == "labeled" and self.target_weight != 1.0:
-            relative = np.where(ids < 0, float(self.target_weight), 1.0)
+        target_weight = self.target_weight
+        if self.train_on == "source" or not training[ids < 0].any():
+            target_weight = 1.0
+        elif target_weight == "domain":
+            counts = training if weights is None else training * weights
+            target_weight = counts[ids > 0].sum() / counts[ids < 0].sum()
+        if target_weight != 1.0:
+            relative = np.where(ids < 0, float(target_weight), 1.0)
             weights = relative if weights is None else weights * relative
         return weights
 
@@ -268,9 +277,10 @@ class TransferClassifier(TargetClassifierMixin, _BaseTransfer):
     train_on : {"source", "labeled"}, default="source"
         Rows the classifier is fitted on: labelled source rows only, or labelled
         target rows as well.
-    target_weight : float, default=1.0
+    target_weight : float or "domain", default=1.0
         Weight of a labelled target row, relative to a source row of weight 1.
-        Used with ``train_on="labeled"``.
+        ``"domain"`` gives the labelled target rows the same total as the labelled
+        source rows. Used with ``train_on="labeled"``.
     normalize_weights : bool, default=True
         Whether the adapter's weights are scaled to mean 1 over the labelled
         source rows, so that parameters such as ``C`` keep their meaning.
@@ -422,9 +432,10 @@ class TransferRegressor(TargetRegressorMixin, _BaseTransfer):
     train_on : {"source", "labeled"}, default="source"
         Rows the regressor is fitted on: labelled source rows only, or labelled
         target rows as well.
-    target_weight : float, default=1.0
+    target_weight : float or "domain", default=1.0
         Weight of a labelled target row, relative to a source row of weight 1.
-        Used with ``train_on="labeled"``.
+        ``"domain"`` gives the labelled target rows the same total as the labelled
+        source rows. Used with ``train_on="labeled"``.
     normalize_weights : bool, default=True
         Whether the adapter's weights are scaled to mean 1 over the labelled
         source rows, so that parameters such as ``alpha`` keep their meaning.

@@ -52,6 +52,7 @@ from skadapt.instance import KLIEP
 
 __all__ = [
     "SourceKFold",
+    "TargetKFold",
     "importance_weighted_cv_score",
     "importance_weighted_scorer",
 ]
@@ -190,6 +191,7 @@ class SourceKFold(_DomainKFold):
 
     See Also
     --------
+    TargetKFold : Folds of the labelled target rows, where there are any.
     importance_weighted_scorer : What to score the held-out rows with.
     importance_weighted_cv_score : Both in one call.
 
@@ -212,6 +214,58 @@ class SourceKFold(_DomainKFold):
     """
 
     _holds_out = "source"
+
+
+class TargetKFold(_DomainKFold):
+    """K folds of the labelled target rows: every source row is always trained on.
+
+    The way to choose the parameters of a model that learns from a few labelled
+    target rows, such as `TrAdaBoostClassifier`: it is fitted on the whole source and
+    the other folds, and judged where it is to be used. Unlabelled target rows are
+    always trained on, too, or left out by what is fitted.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    stratify : bool, default=False
+        Whether the folds have the class shares of the labelled target rows.
+    shuffle : bool, default=False
+        Whether the rows are shuffled before they are put into folds.
+    random_state : int, RandomState instance or None, default=None
+        Shuffles. Used with ``shuffle=True`` only.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, if `split` is told no domains, if there is
+        no labelled target row, or if there are fewer than folds.
+
+    See Also
+    --------
+    SourceKFold : Folds of the source, for targets without labels.
+
+    Notes
+    -----
+    With metadata routing a search hands `sample_domain` on by itself. Without, pass
+    it as `groups`, too: ``search.fit(X, y, sample_domain=ids, groups=ids)``. Or give
+    the search the list of splits,
+    ``cv=list(TargetKFold().split(X, y, sample_domain=ids))``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skadapt import TargetKFold
+    >>> X, sample_domain = np.zeros((6, 1)), [1, 1, -1, -1, -1, -1]
+    >>> y = [0, 1, 0, 1, 0, np.nan]
+    >>> for train, test in TargetKFold(3).split(X, y, sample_domain=sample_domain):
+    ...     print(train, test)
+    [0 1 3 4 5] [2]
+    [0 1 2 4 5] [3]
+    [0 1 2 3 5] [4]
+    """
+
+    _holds_out = "target"
 
 
 # Importance-weighted cross-validation

@@ -1126,7 +1126,7 @@ def test_rows_that_are_all_alike(estimator):
 def test_one_class(estimator):
     """The only class for every row, or a sentence about classes."""
     problem = _problem(estimator)
-    problem = problem._replace(y=np.where(problem.source, 1.0, np.nan))
+    problem = problem._replace(y=np.where(np.isnan(problem.y), np.nan, 1.0))
     try:
         model = _fit(estimator, problem)
     except ValueError as error:
@@ -1408,7 +1408,7 @@ def test_docstrings_of_methods(cls):
         sections = _sections(method)
         names = [n for n in inspect.signature(method).parameters if n != "self"]
         assert list(_entries(sections.get("Parameters", []))) == names, name
-        assert "Returns" in sections, name
+        assert {"Returns", "Yields"} & set(sections), name
         if "X" in names:
             assert "of shape (n_samples" in _entries(sections["Parameters"])["X"], name
 

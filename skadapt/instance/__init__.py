@@ -21,6 +21,7 @@ from skadapt.instance._nearest_neighbor import (
     nearest_neighbor_weights,
 )
 from skadapt.instance._rlls import RLLS
+from skadapt.instance._tradaboost import TrAdaBoostClassifier
 from skadapt.instance._ulsif import ULSIF, RatioResult, RuLSIF, rulsif, ulsif
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "RLLS",
     "RatioResult",
     "RuLSIF",
+    "TrAdaBoostClassifier",
     "ULSIF",
     "domain_classifier_weights",
     "gaussian_weights",

@@ -17,14 +17,20 @@ from skadapt.datasets._generators import (
 )
 from skadapt.datasets._mushroom import fetch_mushroom
 from skadapt.datasets._office_caltech import fetch_office_caltech
+from skadapt.datasets._reuters import fetch_reuters_domains
+from skadapt.datasets._twenty_newsgroups import fetch_20newsgroups_domains
+from skadapt.datasets._uci_regression import fetch_uci_regression
 from skadapt.datasets._wine_quality import fetch_wine_quality
 from skadapt.datasets._wisdm import fetch_wisdm
 
 __all__ = [
+    "fetch_20newsgroups_domains",
     "fetch_adult",
     "fetch_amazon_reviews400",
     "fetch_mushroom",
     "fetch_office_caltech",
+    "fetch_reuters_domains",
+    "fetch_uci_regression",
     "fetch_wine_quality",
     "fetch_wisdm",
     "get_data_home",

@@ -68,7 +68,7 @@ def get_data_home(data_home=None):
 
 
 def packed_file(
-    filename, *, originals, convert, data_home=None, download_if_missing=True
+    filename, *, originals=(), convert=None, data_home=None, download_if_missing=True
 ):
     """Return the path of a packed file, made from its originals where it is absent.
 
@@ -81,10 +81,11 @@ def packed_file(
     filename : str
         Name of the packed file in the data folder.
 
-    originals : list of Original
-        What to download.
+    originals : sequence of Original, default=()
+        What to download. Empty where no public file is known that the packed one could
+        be made from: it must then be there.
 
-    convert : callable
+    convert : callable, default=None
         ``convert(paths, packed)`` reads the downloaded originals, whose paths come in
         the order of `originals`, and writes the packed file.
 
@@ -102,7 +103,7 @@ def packed_file(
     Raises
     ------
     FileNotFoundError
-        If the file is absent and may not or cannot be downloaded.
+        If the file is absent and may not or cannot be downloaded, or has no originals.
     OSError
         If an original is not the pinned one, or the folder cannot be written to.
     ImportError
@@ -112,6 +113,12 @@ def packed_file(
     packed = folder / filename
     if packed.is_file():
         return packed
+    if not originals:
+        raise FileNotFoundError(
+            f"{filename} is not in {folder} and cannot be downloaded: put it there, or "
+            "name the folder that has it in data_home or in the environment variable "
+            "SKADAPT_DATA."
+        )
     if not download_if_missing:
         raise FileNotFoundError(
             f"{filename} is not in {folder} and download_if_missing is False: allow "

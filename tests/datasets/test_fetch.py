@@ -16,6 +16,7 @@ from skadapt.datasets import (
     _fetch,
     _mushroom,
     _office_caltech,
+    _reuters,
     _wine_quality,
     _wisdm,
     fetch_amazon_reviews400,
@@ -120,6 +121,18 @@ def test_no_download_unless_allowed(tmp_path, repository, serve):
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("download_if_missing", [True, False])
+def test_a_file_without_originals_must_be_there(tmp_path, download_if_missing):
+    options = {"data_home": tmp_path, "download_if_missing": download_if_missing}
+    with pytest.raises(FileNotFoundError, match="cannot be downloaded") as refusal:
+        packed_file("pack.txt", **options)
+    message = str(refusal.value)
+    assert f"pack.txt is not in {tmp_path}" in message and "put it there" in message
+    assert "\n" not in message
+    (tmp_path / "pack.txt").write_bytes(b"there")
+    assert packed_file("pack.txt", **options) == tmp_path / "pack.txt"
+
+
 def test_offline_is_one_sentence(tmp_path, repository, monkeypatch):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -209,6 +222,7 @@ LOADERS = [
     _amazon_reviews,
     _mushroom,
     _office_caltech,
+    _reuters,
     _wine_quality,
     _wisdm,
 ]

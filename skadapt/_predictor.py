@@ -80,7 +80,10 @@ def weight_parameter(estimator):
 def takes_domains(estimator):
     """Whether `estimator.fit` adapts to domains, which it would not be told here."""
     with config_context(enable_metadata_routing=True):
-        routing = get_routing_for_object(estimator)
+        try:
+            routing = get_routing_for_object(estimator)
+        except NotImplementedError:  # some of scikit-learn's, such as AdaBoost
+            return False
         return bool(routing.consumes("fit", ["sample_domain"]))
 
 

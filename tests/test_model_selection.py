@@ -36,6 +36,7 @@ from skadapt import (
     DegenerateWeightsWarning,
     PerDomain,
     SourceKFold,
+    TargetKFold,
     TransferClassifier,
     TransferRegressor,
     importance_weighted_cv_score,
@@ -177,6 +178,27 @@ def test_splitter_refuses():
     ):
         with pytest.raises(ValueError, match=message):
             SourceKFold(**bad)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("stratify", [False, True])
+def test_target_folds_are_source_folds_of_the_mirrored_problem(stratify, shuffle):
+    """What holds for the one splitter holds for the other, with the signs swapped."""
+    missing = np.random.default_rng(2).random(len(X)) < 0.3
+    y = np.where(missing, np.nan, Y)
+    options = {
+        "stratify": stratify,
+        "shuffle": shuffle,
+        "random_state": 3 if shuffle else None,
+    }
+    target = list(TargetKFold(3, **options).split(X, y, sample_domain=IDS))
+    assert _same_splits(target, SourceKFold(3, **options).split(X, y, groups=-IDS))
+    held = np.concatenate([test for _, test in target])
+    np.testing.assert_array_equal(np.sort(held), np.flatnonzero(~SOURCE & ~missing))
+    for train, _ in target:
+        assert set(ROWS) <= set(train), "every source row is trained on"
+    with pytest.raises(ValueError, match="no labelled target row"):
+        next(TargetKFold().split(X, np.where(SOURCE, Y, np.nan), sample_domain=IDS))
 
 
 def test_splitter_is_shown_with_its_parameters():

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import (
+    AdaBoostClassifier,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -542,6 +543,30 @@ def test_target_weight_by_hand():
     np.testing.assert_allclose(recorder.sample_weight_, expected * own)
     recorder = _recorded(**options)
     np.testing.assert_array_equal(recorder.sample_weight_, np.where(SOURCE, 1.0, 3.0))
+
+
+def test_target_weight_of_equal_domains():
+    """Labelled rows of both domains weigh the same, whatever the adapter says."""
+    own = np.random.default_rng(6).uniform(0.5, 2.0, len(X))
+    y = Y.astype(float)
+    y[np.flatnonzero(~SOURCE)[::2]] = np.nan
+    labelled = ~np.isnan(y)
+    options = {"train_on": "labeled", "target_weight": "domain"}
+    for weights, sample_weight in ((None, None), (WEIGHTS, None), (None, own)):
+        given = _recorded(weights, y, sample_weight, **options).sample_weight_
+        source = SOURCE[labelled]
+        np.testing.assert_allclose(given[source].sum(), given[~source].sum())
+    plain = _recorded(y=y, **options).sample_weight_
+    np.testing.assert_array_equal(plain[source], 1.0)
+    # Without labelled target rows there is nothing to weigh.
+    y[~SOURCE] = np.nan
+    assert _recorded(y=y, **options).sample_weight_ is None
+
+
+def test_estimator_that_knows_no_routing():
+    """Some of scikit-learn's estimators cannot say what metadata they take."""
+    model = _fit(TransferClassifier(AdaBoostClassifier(n_estimators=3)))
+    assert len(model.estimator_.estimators_) == 3
 
 
 def test_labelled_target_rows_are_used():

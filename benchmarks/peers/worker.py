@@ -234,6 +234,27 @@ def sa_adapt(Xs, Xt, n_components):
     return call, lambda pair: ({"Zs": pair[0], "Zt": pair[1]}, {})
 
 
+@task
+def tradaboost_adapt(Xs, ys, Xt, yt, X, n_estimators):
+    """TrAdaBoost by adapt; the labels of X are outside the time."""
+    from adapt.instance_based import TrAdaBoost
+    from sklearn.linear_model import LogisticRegression
+
+    model = TrAdaBoost(
+        LogisticRegression(),
+        Xt=Xt,
+        yt=yt,
+        n_estimators=n_estimators,
+        verbose=0,
+        random_state=0,
+    )
+
+    def call():
+        return model.fit(Xs, ys)
+
+    return call, lambda fitted: ({"y": fitted.predict(X)}, {})
+
+
 def _gaussian_ratio(Xs, Xt, centers):
     """Reader of a fitted ratio: its values at all rows, and its centres."""
     return lambda ratio: (

@@ -243,14 +243,14 @@ def tradaboost_adapt(Xs, ys, Xt, yt, X, n_estimators):
     model = TrAdaBoost(
         LogisticRegression(),
         Xt=Xt,
-        yt=yt,
+        yt=yt > 0.5,  # any numbers are labels, those of the warm-up too
         n_estimators=n_estimators,
         verbose=0,
         random_state=0,
     )
 
     def call():
-        return model.fit(Xs, ys)
+        return model.fit(Xs, ys > 0.5)
 
     return call, lambda fitted: ({"y": fitted.predict(X)}, {})
 

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, check_consistent_length, check_random_state
@@ -28,6 +28,9 @@ from skadapt._predictor import BasePredictor, fit_weighted, takes_domains
 
 # The floor of the error in the votes, where rows are so few that one of them is more.
 _LARGEST_FLOOR = 0.25
+# Errors closer to chance than this are chance: a learner that is fitted a second time
+# is at chance exactly, but for rounding, as its mistakes then weigh half of the target.
+_TIE = 1e-10
 # Attributes with one entry a round.
 _PER_ROUND = (
     "estimators_",
@@ -70,6 +73,11 @@ def vote_weight(error, n_classes=2):
     return math.log((1.0 - error) / error) + math.log(n_classes - 1)
 
 
+def vote_floor(min_error, total):
+    """The least error that counts in a vote; `total` is the number of rows."""
+    return min(1.0 / total, _LARGEST_FLOOR) if min_error is None else min_error
+
+
 def set_random_states(estimator, seed):
     """Seed every `random_state` of an estimator and of those inside it."""
     names = sorted(
@@ -81,6 +89,13 @@ def set_random_states(estimator, seed):
         rng = np.random.RandomState(seed)
         largest = np.iinfo(np.int32).max
         estimator.set_params(**{name: rng.randint(largest) for name in names})
+
+
+def fit_seeded(estimator, X, y, weights, seed):
+    """A fresh copy of the estimator, seeded and fitted with weights."""
+    learner = clone(estimator)
+    set_random_states(learner, seed)
+    return fit_weighted(learner, X, y, weights)
 
 
 class BaseBoosting(BasePredictor):
@@ -115,6 +130,11 @@ class BaseBoosting(BasePredictor):
             ids = check_sample_domain(sample_domain, n_samples, both=True)
             labeled = is_labeled(y)
             self._check_labels(labeled, ids)
+        return self._rows(X, y, labeled, ids, sample_weight)
+
+    def _rows(self, X, y, labeled, ids, sample_weight):
+        """The labelled ones of some rows."""
+        n_samples = _num_samples(X)
         if sample_weight is None:
             weights = np.ones(n_samples)
         else:
@@ -138,17 +158,20 @@ class BaseBoosting(BasePredictor):
 
     def _check_labels(self, labeled, ids):
         self._check_training_rows(labeled, ids)
-        if not labeled[ids < 0].any():
-            raise ValueError(
-                "y holds no labelled target row, and boosting is led by its error on "
-                "these: label some target rows, or use a method that needs none, such "
-                "as TransferClassifier with an adapter."
-            )
+        self._check_target_labels(labeled[ids < 0])
         missing = np.count_nonzero(~labeled[ids > 0])
         if missing:
             raise ValueError(
                 f"{missing} unlabelled source rows (NaN or None in y) cannot take part "
                 f"in {type(self).__name__}: drop them; unlabelled target rows may stay."
+            )
+
+    def _check_target_labels(self, labeled):
+        if not labeled.any():
+            raise ValueError(
+                "y holds no labelled target row, and boosting is led by its error on "
+                "these: label some target rows, or use a method that needs none, such "
+                "as TransferClassifier with an adapter."
             )
 
     def _check_prediction_rows(self, X, sample_domain):
@@ -164,12 +187,179 @@ class BaseBoosting(BasePredictor):
         """Labels of the labelled rows as the learner is to see them."""
 
 
-class BaseTrAdaBoost(BaseBoosting):
+class BaseVote(BaseBoosting):
+    """Boosting whose rounds vote, all of them unless a subclass says otherwise.
+
+    A subclass says what a learner puts to the vote and how votes are combined.
+    """
+
+    def _initial_weights(self, rows, ids, n_samples):
+        """The first weights of the labelled rows, with sum 1.
+
+        Those of one id have as much as those of another if it goes by domain.
+        """
+        weights = rows.weights.copy()
+        if not isinstance(self.initial_weight, str):
+            given = np.asarray(self.initial_weight, dtype=np.float64)
+            if given.shape != (n_samples,):
+                raise ValueError(
+                    f"initial_weight has shape {given.shape}, but there are "
+                    f"{n_samples} rows: give one number a row."
+                )
+            given = given[rows.index]
+            if not (np.isfinite(given).all() and (given >= 0).all()):
+                raise ValueError(
+                    "initial_weight must be finite and not negative in every labelled "
+                    "row."
+                )
+            weights *= given
+        for i in np.unique(ids):
+            domain = ids == i
+            total = weights[domain].sum()
+            if not total > 0:
+                raise ValueError(
+                    f"initial_weight and sample_weight leave no weight to the labelled "
+                    f"{'source' if i > 0 else 'target'} rows of sample_domain "
+                    f"{', '.join(map(str, np.unique(rows.ids[domain])))}: give some of "
+                    "them a positive weight."
+                )
+            if isinstance(self.initial_weight, str) and self.initial_weight == "domain":
+                weights[domain] /= total
+        return weights / weights.sum()
+
+    def _error_of_source(self, estimator, rows, chosen, seed):
+        """Error on the target of the learner fitted on the chosen rows alone."""
+        chosen = np.flatnonzero(chosen)
+        weights = rows.weights[chosen]
+        if is_classifier(self) and len(np.unique(rows.y[chosen[weights > 0]])) == 1:
+            estimator = DummyClassifier()  # many a learner refuses a single class
+        learner = fit_seeded(
+            estimator, _safe_indexing(rows.X, chosen), rows.y[chosen], weights, seed
+        )
+        return self._error(learner, rows.take(np.flatnonzero(~rows.source)))
+
+    def _warn_of_source(self, finding):
+        warnings.warn(
+            f"{finding}, and {type(self).__name__} may be worse than the learner "
+            "fitted on the target rows alone. Compare the two, or leave such sources "
+            "out.",
+            NegativeTransferWarning,
+            stacklevel=5,
+        )
+
+    def _voters(self, n_rounds):
+        """Rounds that vote after `n_rounds`."""
+        return slice(0, n_rounds)
+
+    def _vote(self, X):
+        """The votes of all voters on validated rows, combined."""
+        voters = self._voters(len(self.estimators_))
+        return self._combine(
+            (self._output(learner, X) for learner in self.estimators_[voters]),
+            self.estimator_weights_[voters],
+        )
+
+    def _staged_votes(self, X):
+        """The combined votes after 1, 2, ... rounds."""
+        outputs = []
+        for n_rounds, learner in enumerate(self.estimators_, start=1):
+            outputs.append(self._output(learner, X))
+            voters = self._voters(n_rounds)
+            # Those of rounds that will vote no more take no room.
+            outputs[: voters.start] = [None] * voters.start
+            yield self._combine(outputs[voters], self.estimator_weights_[voters])
+
+    def predict(self, X, sample_domain=None):
+        """Predict.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row; one int stands for all rows. Present for the
+            interface: one model serves all domains.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions.
+        """
+        X = self._check_prediction_rows(X, sample_domain)
+        return self._decide(self._vote(X))
+
+    def staged_predict(self, X):
+        """Predict with the first 1, 2, ... rounds.
+
+        After t rounds those vote that would vote if t were all.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows.
+
+        Yields
+        ------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions after each round.
+        """
+        X = self._check_prediction_rows(X, None)
+        for combined in self._staged_votes(X):
+            yield self._decide(combined)
+
+    def staged_score(self, X, y, sample_weight=None):
+        """Score on target rows with the first 1, 2, ... rounds.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            True labels or values.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Row weights.
+
+        Yields
+        ------
+        score : float
+            What `score` would be after each round.
+        """
+        X, y, sample_weight, _ = self._score_rows(X, y, sample_weight, None)
+        for predicted in self.staged_predict(X):
+            yield self._score(y, predicted, sample_weight)
+
+    def _validation_score(self, y, predicted, sample_weight):
+        """Score of predictions of the rows that are held out: larger is better."""
+        return self._score(y, predicted, sample_weight)
+
+    @abstractmethod
+    def _error(self, learner, rows):
+        """Error of a learner on rows, where `_chance_error()` is that of a constant."""
+
+    @abstractmethod
+    def _chance_error(self):
+        """Error that takes no learning."""
+
+    @abstractmethod
+    def _output(self, learner, X):
+        """What a learner puts to the vote."""
+
+    @abstractmethod
+    def _combine(self, outputs, votes):
+        """The outputs of several learners, weighted by their votes."""
+
+    @abstractmethod
+    def _decide(self, combined):
+        """Predictions from combined outputs."""
+
+
+class BaseTrAdaBoost(BaseVote):
     """Boost on source and target rows, trusting the target.
 
-    A subclass says what the loss of a row is, what a learner puts to the vote and
-    how votes are combined.
+    A subclass says what the loss of a row is.
     """
+
+    _chance = "chance"  # the name of what has the error `_chance_error()`
 
     _parameter_constraints: dict = {
         **BaseBoosting._parameter_constraints,
@@ -220,7 +410,9 @@ class BaseTrAdaBoost(BaseBoosting):
         validation = None
         if self.early_stopping:
             rows, validation = self._hold_out(rows, rng)
-        initial = self._initial_weights(rows, _num_samples(X))
+        initial = self._initial_weights(
+            rows, np.where(rows.source, 1, -1), _num_samples(X)
+        )
         self._all_vote = not rows.source.any()
         if not self._all_vote:
             self._judge_source(estimator, rows, seeds[0])
@@ -235,34 +427,6 @@ class BaseTrAdaBoost(BaseBoosting):
 
     def _check_training_labels(self, rows):
         """Refuse labels that cannot be boosted on."""
-
-    def _initial_weights(self, rows, n_samples):
-        """The first weights of the labelled rows, with sum 1."""
-        weights = rows.weights.copy()
-        if not isinstance(self.initial_weight, str):
-            given = np.asarray(self.initial_weight, dtype=np.float64)
-            if given.shape != (n_samples,):
-                raise ValueError(
-                    f"initial_weight has shape {given.shape}, but there are "
-                    f"{n_samples} rows: give one number a row."
-                )
-            given = given[rows.index]
-            if not (np.isfinite(given).all() and (given >= 0).all()):
-                raise ValueError(
-                    "initial_weight must be finite and not negative in every labelled "
-                    "row."
-                )
-            weights *= given
-        for domain, name in ((rows.source, "source"), (~rows.source, "target")):
-            total = weights[domain].sum()
-            if domain.any() and not total > 0:
-                raise ValueError(
-                    f"initial_weight and sample_weight leave no weight to the labelled "
-                    f"{name} rows: give some of them a positive weight."
-                )
-            if isinstance(self.initial_weight, str) and self.initial_weight == "domain":
-                weights[domain] /= total if domain.any() else 1.0
-        return weights / weights.sum()
 
     def _hold_out(self, rows, rng):
         """The rows to boost on, and the target rows that judge the rounds."""
@@ -319,19 +483,15 @@ class BaseTrAdaBoost(BaseBoosting):
         source, target = rows.source, ~rows.source
         beta = source_factor(rows.weights[source].sum(), self.n_estimators)
         n_classes = self._n_classes()
-        floor = min(1.0 / total, _LARGEST_FLOOR)
-        if self.min_error is not None:
-            floor = self.min_error
+        floor = vote_floor(self.min_error, total)
         outputs, scores, best_weights = [], [], self._weights
         for t in range(len(self.estimators_), self.n_estimators):
             weights = self._weights
-            learner = clone(estimator)
-            set_random_states(learner, seeds[t])
-            learner = fit_weighted(learner, rows.X, rows.y, weights * total)
+            learner = fit_seeded(estimator, rows.X, rows.y, weights * total, seeds[t])
             loss = self._losses(learner, rows, weights)
             mass = weights[target].sum()
             error = float(weights[target] @ loss[target] / mass)
-            is_chance = error >= 1.0 - 1.0 / n_classes
+            is_chance = error >= 1.0 - 1.0 / n_classes - _TIE
             if is_chance:
                 self.termination_condition_ = "no_better_than_chance"
                 if t:
@@ -345,11 +505,9 @@ class BaseTrAdaBoost(BaseBoosting):
             if self.store_weights:
                 self.round_weights_.append(weights)
             if is_chance:
-                if source.any() and self.source_error_ < self._chance_error():
-                    self._warn_of_source(
-                        f"The first learner, fitted on both domains, has the error "
-                        f"{error:.3f} on the labelled target rows"
-                    )
+                # A source that was found wanting has been warned of.
+                if source.any() and not self.source_error_ >= self._chance_error():
+                    self._warn_of_source(self._finding_of_first(error))
                 break
             if error == 0 and not weights[source] @ loss[source]:
                 self.termination_condition_ = "perfect_fit"
@@ -364,7 +522,7 @@ class BaseTrAdaBoost(BaseBoosting):
                     outputs[voters], self.estimator_weights_[voters]
                 )
                 scores.append(
-                    self._score(
+                    self._validation_score(
                         validation.y, self._decide(combined), validation.weights
                     )
                 )
@@ -395,31 +553,20 @@ class BaseTrAdaBoost(BaseBoosting):
 
     def _judge_source(self, estimator, rows, seed):
         """Set `source_error_`; warn if the source alone is no better than chance."""
-        source = np.flatnonzero(rows.source)
-        weights = rows.weights[source]
-        learner = clone(estimator)
-        set_random_states(learner, seed)
-        if len(np.unique(rows.y[source[weights > 0]])) == 1:
-            learner = DummyClassifier()  # many a learner refuses a single class
-        learner = fit_weighted(
-            learner, _safe_indexing(rows.X, source), rows.y[source], weights
-        )
-        self.source_error_ = self._error(
-            learner, rows.take(np.flatnonzero(~rows.source))
-        )
+        self.source_error_ = self._error_of_source(estimator, rows, rows.source, seed)
         if self.source_error_ >= self._chance_error():
             self._warn_of_source(
                 f"The learner fitted on the source alone has the error "
-                f"{self.source_error_:.3f} on the labelled target rows"
+                f"{self.source_error_:.3f} on the labelled target rows, no better than "
+                f"{self._chance}: the source contradicts the target"
             )
 
-    def _warn_of_source(self, finding):
-        warnings.warn(
-            f"{finding}, no better than chance: the source contradicts the target, and "
-            f"{type(self).__name__} may be worse than the learner fitted on the target "
-            "rows alone. Compare the two, or leave such sources out.",
-            NegativeTransferWarning,
-            stacklevel=5,
+    def _finding_of_first(self, error):
+        """What is wrong with a first learner that is no better than chance."""
+        return (
+            f"The first learner, fitted on both domains, has the error {error:.3f} on "
+            f"the labelled target rows, no better than {self._chance}: the source "
+            "contradicts the target"
         )
 
     def _report(self, rows):
@@ -436,94 +583,9 @@ class BaseTrAdaBoost(BaseBoosting):
         first = 0 if self._all_vote else math.ceil(n_rounds / 2) - 1
         return slice(first, n_rounds)
 
-    def _vote(self, X):
-        """The votes of all voters on validated rows, combined."""
-        voters = self._voters(len(self.estimators_))
-        return self._combine(
-            (self._output(learner, X) for learner in self.estimators_[voters]),
-            self.estimator_weights_[voters],
-        )
-
-    def _staged_votes(self, X):
-        """The combined votes after 1, 2, ... rounds."""
-        outputs = []
-        for n_rounds, learner in enumerate(self.estimators_, start=1):
-            outputs.append(self._output(learner, X))
-            voters = self._voters(n_rounds)
-            # Those of rounds that will vote no more take no room.
-            outputs[: voters.start] = [None] * voters.start
-            yield self._combine(outputs[voters], self.estimator_weights_[voters])
-
-    def predict(self, X, sample_domain=None):
-        """Predict.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Domain of each row; one int stands for all rows. Present for the
-            interface: one model serves all domains.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        X = self._check_prediction_rows(X, sample_domain)
-        return self._decide(self._vote(X))
-
-    def staged_predict(self, X):
-        """Predict with the first 1, 2, ... rounds.
-
-        After t rounds, rounds ``ceil(t / 2)`` to t vote, as they would if t were all.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-
-        Yields
-        ------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions after each round.
-        """
-        X = self._check_prediction_rows(X, None)
-        for combined in self._staged_votes(X):
-            yield self._decide(combined)
-
-    def staged_score(self, X, y, sample_weight=None):
-        """Score on target rows with the first 1, 2, ... rounds.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            True labels or values.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Row weights.
-
-        Yields
-        ------
-        score : float
-            What `score` would be after each round.
-        """
-        X, y, sample_weight, _ = self._score_rows(X, y, sample_weight, None)
-        for predicted in self.staged_predict(X):
-            yield self._score(y, predicted, sample_weight)
-
     @abstractmethod
     def _n_classes(self):
         """Number of classes; 2 for regressors, whose updates are those of two."""
-
-    @abstractmethod
-    def _error(self, learner, rows):
-        """Error of a learner on rows, where `_chance_error()` is that of a constant."""
-
-    @abstractmethod
-    def _chance_error(self):
-        """Error that takes no learning."""
 
     @abstractmethod
     def _strata(self, y):
@@ -532,15 +594,3 @@ class BaseTrAdaBoost(BaseBoosting):
     @abstractmethod
     def _losses(self, learner, rows, weights):
         """Loss of each labelled row, in [0, 1]."""
-
-    @abstractmethod
-    def _output(self, learner, X):
-        """What a learner puts to the vote."""
-
-    @abstractmethod
-    def _combine(self, outputs, votes):
-        """The outputs of several learners, weighted by their votes."""
-
-    @abstractmethod
-    def _decide(self, combined):
-        """Predictions from combined outputs."""

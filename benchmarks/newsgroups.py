@@ -31,7 +31,7 @@ from benchmarks._target_labels import (
     error,
     mean_and_error,
 )
-from skadapt import NegativeTransferWarning
+from skadapt import DegenerateWeightsWarning, NegativeTransferWarning
 from skadapt.datasets import (
     fetch_20newsgroups_domains,
     fetch_mushroom,
@@ -57,6 +57,7 @@ CURVES = (TARGET, BOTH, EQUAL, HARD)
 def run(quick=False):
     """Three newsgroup tasks, six of Reuters, mushrooms (``quick``: one, small)."""
     warnings.simplefilter("ignore", NegativeTransferWarning)
+    warnings.simplefilter("ignore", DegenerateWeightsWarning)
     n_draws, n_estimators = (2, 4) if quick else (10, 100)
     tasks = TASKS[:1] if quick else TASKS
     strengths = STRENGTHS[1:6:2] if quick else STRENGTHS

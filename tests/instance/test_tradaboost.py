@@ -27,6 +27,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from skadapt import (
+    DegenerateWeightsWarning,
     NegativeTransferWarning,
     NoAdaptationWarning,
     TargetKFold,
@@ -1466,3 +1467,20 @@ def test_early_stopping_and_warm_start_exclude_each_other():
     model = TrAdaBoostClassifier(early_stopping=True, warm_start=True)
     with pytest.raises(ValueError, match="use one of the two"):
         model.fit(X, np.tile([0, 1], 10), sample_domain=ids)
+
+
+def test_class_that_the_source_loses_is_named():
+    """A learner that takes a class of the source for the other, round after round."""
+    y = np.array([0, 1, 1, 1, 0, 0, 0, 1, 0, 1])  # six source rows, four target rows
+    ids = np.repeat([1, -1], [6, 4])
+    X = np.arange(10.0)[:, np.newaxis]
+    script = Shared(
+        np.eye(2)[np.where(np.isin(np.arange(10), [1, 2, 3, 6 + t % 4]), 1 - y, y)]
+        for t in range(40)
+    )
+    model = TrAdaBoostClassifier(Scripted(script, np.eye(2)[y]), 40)
+    with pytest.warns(DegenerateWeightsWarning, match=r"classes \[1\]") as caught:
+        model.fit(X, y, sample_domain=ids)
+    assert [w.filename for w in caught] == [__file__]
+    weights = model.source_weights_
+    assert weights[1:4].max() < 0.01 < 1 < weights[[0, 4, 5]].min()

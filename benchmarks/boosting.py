@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from benchmarks._harness import Table
@@ -28,6 +29,7 @@ from benchmarks._peers import absence, open_peer
 from benchmarks._target_labels import (
     DYNAMIC,
     HARD,
+    ROW,
     SOFT,
     Draw,
     TargetOnly,
@@ -70,6 +72,7 @@ def run(quick=False):
                 _hyperplanes(d, m, s, FIRST_SEED + k) for k in range(3 if quick else 30)
             ]
             yield _family_table(f"R({d}, {m}, {s})", draws, winner, peer)
+        yield _flipped_table(3 if quick else 20)
         if not quick:
             yield from _real_tables()
         yield _cost_table(peer, quick)
@@ -168,6 +171,48 @@ def _family_table(title, problems, winner, peer):
         table.rows.append(row)
     if peer is None:
         table.notes.append(absence("adapt") or "adapt: not run")
+    return table
+
+
+def _flipped_table(n_draws):
+    """A source whose labels are all wrong: what is said, and what it costs."""
+    table = Table(
+        "Every label of 300 source rows flipped, 60 labelled target rows, error over "
+        f"{n_draws} draws",
+        {
+            "learner": "{learner}",
+            "target only": "{target:.3f}",
+            "TrAdaBoost": "{hard:.3f}",
+            "equal rows": "{row:.3f}",
+            "warned": "{warned:.0%}",
+        },
+    )
+    for name, learner in {
+        "stump": DecisionTreeClassifier(max_depth=1),
+        "logistic regression": LogisticRegression(),
+    }.items():
+        errors, warned = {"target": [], "hard": [], "row": []}, []
+        for k in range(n_draws):
+            rng = np.random.default_rng(FIRST_SEED + k)
+            X = rng.normal(size=(2360, 10))
+            y = (X[:, 0] + 0.5 * X[:, 1] > 0).astype(int)
+            y[:300] = 1 - y[:300]
+            visible = y.astype(float)
+            visible[360:] = np.nan
+            ids = np.repeat([1, -1], [300, 2060])
+            draw = Draw(visible, np.arange(360, 2360))
+            problem = Problem(X, y, ids, None, draw)
+            errors["target"].append(problem.fit(TargetOnly(learner)))
+            forms = boosted(learner, N_ESTIMATORS, (HARD, ROW))
+            for key, model in zip(("hard", "row"), forms.values()):
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    errors[key].append(problem.fit(model))
+                warned.append(
+                    any(issubclass(w.category, NegativeTransferWarning) for w in caught)
+                )
+        means = {key: float(np.mean(values)) for key, values in errors.items()}
+        table.rows.append({"learner": name, **means, "warned": float(np.mean(warned))})
     return table
 
 

@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
+from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from benchmarks._harness import RESULTS, Table
@@ -79,7 +80,7 @@ def run(quick=False):
     for task in ("orgs-people", "orgs-places", "people-places"):
         for swap in (False, True):
             data = fetch_reuters_domains(task, swap=swap)
-            part = data.X, data.y, data.sample_domain, None
+            part = normalize(data.X), data.y, data.sample_domain, None
             title = f"Reuters {task}, {'t to s' if swap else 's to t'}"
             yield _table(title, part, _cross_validate(part), n_draws, n_estimators)
     data = fetch_mushroom()

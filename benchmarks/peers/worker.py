@@ -368,6 +368,50 @@ def _rbf(X, centers, gamma):
     return rbf_kernel(X, centers, gamma=gamma)
 
 
+def _regressor(learner):
+    from sklearn.linear_model import Ridge
+    from sklearn.tree import DecisionTreeRegressor
+
+    return Ridge() if learner == "ridge" else DecisionTreeRegressor(max_depth=6)
+
+
+def _boosted_regressor(model, Xs, ys, Xt, yt, X):
+    def call():
+        model.fit(Xs, ys, Xt=Xt, yt=yt)
+        return model.predict(X)
+
+    return call, lambda y: ({"y": np.ravel(y)}, {})
+
+
+@task
+def tradaboost_r2_adapt(Xs, ys, Xt, yt, X, learner, n_estimators, n_steps, cv):
+    """TrAdaBoost.R2 by adapt, which has neither steps nor folds."""
+    from adapt.instance_based import TrAdaBoostR2
+
+    model = TrAdaBoostR2(
+        _regressor(learner), n_estimators=n_estimators, verbose=0, random_state=0
+    )
+    return _boosted_regressor(model, Xs, ys, Xt, yt, X)
+
+
+@task
+def two_stage_tradaboost_r2_adapt(
+    Xs, ys, Xt, yt, X, learner, n_estimators, n_steps, cv
+):
+    """Two-stage TrAdaBoost.R2 by adapt, whose n_estimators are the steps."""
+    from adapt.instance_based import TwoStageTrAdaBoostR2
+
+    model = TwoStageTrAdaBoostR2(
+        _regressor(learner),
+        n_estimators=n_steps,
+        n_estimators_fs=n_estimators,
+        cv=cv,
+        verbose=0,
+        random_state=0,
+    )
+    return _boosted_regressor(model, Xs, ys, Xt, yt, X)
+
+
 @task
 def mmd_adapt(Xs, Xt, gamma):
     """Biased squared MMD, as adapt computes it in tensorflow for its own loss."""

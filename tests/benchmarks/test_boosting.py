@@ -34,8 +34,14 @@ def test_hyperplanes(boosting):
     assert rows["source only"]["difference"] == pytest.approx(difference)
 
 
+def test_contradicting_sources_are_warned_of(boosting):
+    for row in boosting[1].rows:
+        assert row["warned"] == 1
+        assert row["target"] < min(row["hard"], row["row"])
+
+
 def test_cost_is_that_of_all_rounds(boosting):
-    sparse, dense = boosting[1].rows
+    sparse, dense = boosting[-1].rows
     assert sparse["rounds"] == 10
     assert dense["rounds"] == 20
     assert min(sparse["overhead"], dense["overhead"]) > 1

@@ -353,14 +353,16 @@ class TrAdaBoostClassifier(BoostedClassifierMixin, BaseTrAdaBoost):
     def _losses(self, learner, rows, weights):
         if self.loss == "hard":
             return super()._losses(learner, rows, weights)
-        truth = np.searchsorted(self.classes_, rows.y)
-        return 1.0 - self._output(learner, rows.X)[np.arange(len(truth)), truth]
+        proba = self._output(learner, rows.X)
+        truth = rows.y[:, np.newaxis] == self.classes_
+        return 1.0 - np.sum(proba, axis=1, where=truth)
 
     def _output(self, learner, X):
         if self.loss == "hard":
             return super()._output(learner, X)
+        given = learner.predict_proba(X)
+        if len(learner.classes_) == len(self.classes_):
+            return given
         proba = np.zeros((X.shape[0], len(self.classes_)))
-        proba[:, np.searchsorted(self.classes_, learner.classes_)] = (
-            learner.predict_proba(X)
-        )
+        proba[:, np.searchsorted(self.classes_, learner.classes_)] = given
         return proba

@@ -28,9 +28,10 @@ from skadapt.datasets import fetch_uci_regression
 
 TREE = DecisionTreeRegressor(max_depth=6, random_state=0)
 TARGET, TARGET_R2 = "target alone", "target alone, AdaBoost.R2"
+TARGET_RIDGE = "target alone, ridge regression"
 BOTH, BOTH_R2 = "source + target", "source + target, AdaBoost.R2"
 EQUAL, EQUAL_R2 = "equal mass", "equal mass, AdaBoost.R2"
-BASELINES = (TARGET, TARGET_R2, BOTH, BOTH_R2, EQUAL, EQUAL_R2)
+BASELINES = (TARGET, TARGET_R2, TARGET_RIDGE, BOTH, BOTH_R2, EQUAL, EQUAL_R2)
 TRADABOOST, TWO_STAGE = "TrAdaBoost.R2", "two-stage TrAdaBoost.R2"
 STARTED_EQUAL = "TrAdaBoost.R2 from equal mass"
 DYNAMIC = "TrAdaBoost.R2 from equal mass, dynamic"
@@ -78,25 +79,29 @@ def run(quick=False):
         warnings.simplefilter("ignore", NoAdaptationWarning)
         warnings.simplefilter("ignore", NegativeTransferWarning)
         peer = None if quick else stack.enter_context(open_peer("adapt"))
+        absent = [] if peer else [absence("adapt") or "adapt: not run"]
         for distance in (1,) if quick else (1, 2, 4):
             draws = [_friedman(distance, seed) for seed in range(n_draws)]
             title = f"Friedman #1, 5 sources of 100 rows at distance {distance}"
             table = _table(title, TREE, [draws], settings, peer)
+            table.notes += absent
             if distance < 4:
                 table.notes += _requirement(table)
             yield table
         draws = [_linear(seed) for seed in range(n_draws)]
         title = "Two linear sources, one of which misleads; ridge regression"
-        yield _table(title, Ridge(), [draws], settings, peer)
+        table = _table(title, Ridge(), [draws], settings, peer)
+        table.notes += absent
+        yield table
         for name in list(TABLES)[:1] if quick else TABLES:
             thirds = [
                 _third(name, third, 2 if quick else 10)
                 for third in ("low", "middle", "high")
             ]
-            yield _table(f"{name}, {TABLES[name]}", TREE, thirds, settings, peer)
+            yield _table(f"{name}, {TABLES[name]}", TREE, thirds, settings)
             aligned = [[_aligned(draw, TREE) for draw in third] for third in thirds]
             title = f"{name}, {TABLES[name]}, source labels aligned"
-            yield _table(title, TREE, aligned, settings, peer)
+            yield _table(title, TREE, aligned, settings)
 
 
 def _friedman(distance, seed):
@@ -208,6 +213,7 @@ def _methods(learner, settings):
     return {
         TARGET: alone(learner),
         TARGET_R2: alone(by_row),
+        TARGET_RIDGE: alone(Ridge()),
         BOTH: joined(plain),
         BOTH_R2: pooled,
         EQUAL: joined(equal),
@@ -230,9 +236,11 @@ def _peer_method(peer, task, learner, settings):
     return predict
 
 
-def _table(title, learner, groups, settings, peer):
+def _table(title, learner, groups, settings, peer=None):
     """Errors over groups of draws; draws of a group have the same target."""
     methods = _methods(learner, settings)
+    if isinstance(learner, Ridge):
+        del methods[TARGET_RIDGE]  # TARGET is the same
     if peer is not None:
         for name, task in PEERS.items():
             methods[name] = _peer_method(peer, task, learner, settings)
@@ -251,7 +259,9 @@ def _table(title, learner, groups, settings, peer):
         mean, se = _mean_and_error(values)
         row = {"row": name, "rmse": mean, "se": se, "seconds": seconds[name]}
         row["errors"] = values.tolist()
-        row["z"] = {other: _z(values, errors[other]) for other in BASELINES}
+        row["z"] = {
+            other: _z(values, errors[other]) for other in BASELINES if other in errors
+        }
         for key, other in (("alone", TARGET_R2), ("both", BOTH_R2), ("equal", EQUAL)):
             row[key] = row["z"][other]
         rows.append(row)
@@ -261,18 +271,16 @@ def _table(title, learner, groups, settings, peer):
         f"z: paired differences in standard errors, negative is better. "
         f"{settings.n_estimators} rounds, {settings.n_steps} steps, {settings.cv} "
         "folds.",
-        *(_verdict(row) for row in rows[len(BASELINES) :]),
+        *(_verdict(row) for row in rows if row["row"] not in BASELINES),
     ]
-    if peer is None:
-        notes.append(absence("adapt") or "adapt: not run")
     return Table(
         f"{title}: {N_LABELED} labelled target rows, {draws}",
         {
             "row": "{row}",
             "RMSE": "{rmse:.2f} ({se:.2f})",
-            f"z to {TARGET_R2}": "{alone:+.1f}",
-            f"z to {BOTH_R2}": "{both:+.1f}",
-            f"z to {EQUAL}": "{equal:+.1f}",
+            "z to target, R2": "{alone:+.1f}",
+            "z to both, R2": "{both:+.1f}",
+            "z to equal mass": "{equal:+.1f}",
             "seconds": "{seconds:.1f}",
         },
         rows,

@@ -4,7 +4,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 
 from skadapt.datasets._adult import fetch_adult
-from skadapt.datasets._amazon_reviews import fetch_amazon_reviews400
+from skadapt.datasets._amazon_reviews import (
+    fetch_amazon_reviews,
+    fetch_amazon_reviews400,
+)
 from skadapt.datasets._breast_cancer import make_biased_breast_cancer
 from skadapt.datasets._digits import load_mnist_optdigits
 from skadapt.datasets._fetch import get_data_home
@@ -26,6 +29,7 @@ from skadapt.datasets._wisdm import fetch_wisdm
 __all__ = [
     "fetch_20newsgroups_domains",
     "fetch_adult",
+    "fetch_amazon_reviews",
     "fetch_amazon_reviews400",
     "fetch_mushroom",
     "fetch_office_caltech",

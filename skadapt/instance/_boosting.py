@@ -28,9 +28,9 @@ from skadapt._predictor import BasePredictor, fit_weighted, takes_domains
 
 # The floor of the error in the votes, where rows are so few that one of them is more.
 _LARGEST_FLOOR = 0.25
-# Errors closer to chance than this are chance: a learner that is fitted a second time
-# is at chance exactly, but for rounding, as its mistakes then weigh half of the target.
-_TIE = 1e-10
+# Errors closer together than this are equal, but for rounding: a learner that is fitted
+# a second time is at chance exactly, as its mistakes then weigh half of the target.
+TIE = 1e-10
 # Attributes with one entry a round.
 _PER_ROUND = (
     "estimators_",
@@ -491,7 +491,7 @@ class BaseTrAdaBoost(BaseVote):
             loss = self._losses(learner, rows, weights)
             mass = weights[target].sum()
             error = float(weights[target] @ loss[target] / mass)
-            is_chance = error >= 1.0 - 1.0 / n_classes - _TIE
+            is_chance = error >= 1.0 - 1.0 / n_classes - TIE
             if is_chance:
                 self.termination_condition_ = "no_better_than_chance"
                 if t:

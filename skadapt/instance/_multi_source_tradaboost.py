@@ -11,6 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples
 
 from skadapt.instance._boosting import (
+    TIE,
     BaseVote,
     fit_seeded,
     source_factor,
@@ -20,9 +21,6 @@ from skadapt.instance._boosting import (
 from skadapt.instance._tradaboost import BoostedClassifierMixin
 
 __all__ = ["MultiSourceTrAdaBoostClassifier"]
-
-# Errors that are closer than this differ by the order in which rows were summed.
-_ROUNDING = 1e-10
 
 
 class MultiSourceTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
@@ -298,7 +296,7 @@ class MultiSourceTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
                 for part, rows_of_part in zip(parts, members)
             )
             k, error = self._choose(found, parts, rows, weights[target])
-            is_chance = error >= self._chance_error() - _ROUNDING
+            is_chance = error >= self._chance_error() - TIE
             if is_chance:
                 self.termination_condition_ = "no_better_than_chance"
                 if t:
@@ -360,7 +358,7 @@ class MultiSourceTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         for key in keys:
             if len(best) > 1:
                 values = [key(k) for k in best]
-                least = min(values) + _ROUNDING
+                least = min(values) + TIE
                 best = [k for k, value in zip(best, values) if value <= least]
         return best[0], errors[best[0]]
 

@@ -12,14 +12,16 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from skadapt._domains import as_labels, is_labeled
-from skadapt.instance._boosting import BaseVote, fit_seeded, vote_floor, vote_weight
+from skadapt.instance._boosting import (
+    TIE,
+    BaseVote,
+    fit_seeded,
+    vote_floor,
+    vote_weight,
+)
 from skadapt.instance._tradaboost import BoostedClassifierMixin
 
 __all__ = ["TaskTrAdaBoostClassifier"]
-
-# Numbers that agree to this many digits differ by the order in which rows were summed.
-_DIGITS = 10
-_ROUNDING = 10.0**-_DIGITS
 
 
 class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
@@ -326,8 +328,8 @@ class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
             error = np.where(never_right, 1.0, np.clip(wrong @ weights, 0.0, 1.0))
             growth = _loss_factor(error, n_classes)
             growth[~left] = np.inf
-            best = int(np.argmax(growth <= growth.min() + _ROUNDING))
-            is_chance = growth[best] >= 1.0 - _ROUNDING
+            best = int(np.argmax(growth <= growth.min() + TIE))
+            is_chance = growth[best] >= 1.0 - TIE
             if is_chance:
                 self.termination_condition_ = "no_better_than_chance"
                 if chosen:
@@ -364,9 +366,9 @@ class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         return np.lexsort(
             (
                 sources,
-                -np.round(agreement / len(sources), _DIGITS),
+                -np.round(agreement / len(sources) / TIE),
                 rounds,
-                np.round(self.hypothesis_errors_, _DIGITS),
+                np.round(self.hypothesis_errors_ / TIE),
             )
         )
 
@@ -433,7 +435,7 @@ def _adaboost(estimator, rows, seeds, n_classes=None):
         learner = fit_seeded(estimator, rows.X, rows.y, weights * total, seed)
         wrong = learner.predict(rows.X) != rows.y
         error = float(weights @ wrong)
-        is_chance = error >= 1.0 - 1.0 / n_classes - _ROUNDING
+        is_chance = error >= 1.0 - 1.0 / n_classes - TIE
         if is_chance and rounds:
             break
         vote = 0.0 if is_chance else vote_weight(error, n_classes)

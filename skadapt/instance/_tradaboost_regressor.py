@@ -1,8 +1,8 @@
 """TrAdaBoost.R2: boosting of values, led by a few labelled target rows."""
 
 import numpy as np
+from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error
-from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions
 
@@ -70,9 +70,7 @@ class BoostedRegressorMixin(TargetRegressorMixin):
     """`TargetRegressorMixin` of learners for a single value that are boosted."""
 
     def _resolve_estimator(self):
-        if self.estimator is None:
-            return DecisionTreeRegressor(max_depth=6)
-        return self.estimator
+        return Ridge() if self.estimator is None else self.estimator
 
     def _training_labels(self, y):
         if y.ndim == 2:
@@ -128,7 +126,8 @@ class TrAdaBoostRegressor(BoostedRegressorMixin, BaseTrAdaBoost):
     ----------
     estimator : regressor, default=None
         The learner: any scikit-learn regressor whose `fit` takes `sample_weight`, also
-        as the last step of a Pipeline. None: ``DecisionTreeRegressor(max_depth=6)``.
+        as the last step of a Pipeline. None: ``Ridge()``. Boosting gains more with a
+        learner that bends, such as ``DecisionTreeRegressor(max_depth=6)``.
     n_estimators : int, default=100
         Number of rounds N that is planned; there may be fewer.
     loss : {"linear", "square", "exponential"}, default="linear"
@@ -136,7 +135,8 @@ class TrAdaBoostRegressor(BoostedRegressorMixin, BaseTrAdaBoost):
         :math:`u^2` or :math:`1 - e^{-u}`.
     initial_weight : {"domain", "row"} or array-like, default="domain"
         Weights of the first round: source and target have the same sum, every row
-        has the same, or one number for each row of X.
+        has the same, or one number for each row of X. From ``"row"`` the source is
+        lost later.
     dynamic : bool, default=False
         Whether all source rows are multiplied in each round by the factor by which
         the sum over the target grows, so that source rows without a residual keep up
@@ -247,7 +247,8 @@ class TrAdaBoostRegressor(BoostedRegressorMixin, BaseTrAdaBoost):
     One row that is far off makes all other losses small. The sum over the target
     grows in each round and that over the source never does, so that the source is
     slowly lost, unless ``dynamic=True``. A source that agrees with the target is best
-    used whole: there one learner, or AdaBoost.R2, on both is better.
+    used whole: there AdaBoost.R2 on both is better, which is ``TransferRegressor(
+    AdaBoostRegressor(...), train_on="labeled", target_weight="domain")``.
 
     References
     ----------
@@ -270,7 +271,7 @@ class TrAdaBoostRegressor(BoostedRegressorMixin, BaseTrAdaBoost):
     >>> y_train[330:] = np.nan  # 30 labelled target rows
     >>> target, test = slice(300, 330), slice(330, None)
     >>> alone = Ridge().fit(X[target], y[target])
-    >>> model = TrAdaBoostRegressor(Ridge(), n_estimators=30, dynamic=True)
+    >>> model = TrAdaBoostRegressor(n_estimators=30, dynamic=True)
     >>> model = model.fit(X, y_train, sample_domain=sample_domain)
     >>> scores = [m.score(X[test], y[test]) for m in (alone, model)]
     >>> print("{:.2f} {:.2f}".format(*scores))

@@ -40,8 +40,9 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     ----------
     estimator : regressor, default=None
         The learner: any scikit-learn regressor whose `fit` takes `sample_weight`, also
-        as the last step of a Pipeline. None: ``DecisionTreeRegressor(max_depth=6)``.
-    n_estimators : int, default=50
+        as the last step of a Pipeline. None: ``Ridge()``. Boosting gains more with a
+        learner that bends, such as ``DecisionTreeRegressor(max_depth=6)``.
+    n_estimators : int, default=10
         Number of rounds of boosting in each step; there may be fewer.
     n_steps : int, default=10
         Number of steps S, at least 2: from every row with the same weight to no source
@@ -138,7 +139,8 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     A choice between S models by a few target rows is a noisy one: the step kept is not
     the best one for the target, and may be worse than the target alone. Source rows
     are never boosted: a source that agrees with the target is best used whole, in
-    AdaBoost.R2 on both.
+    AdaBoost.R2 on both, which is ``TransferRegressor(AdaBoostRegressor(...),
+    train_on="labeled", target_weight="domain")``.
 
     References
     ----------
@@ -162,7 +164,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     >>> y_train[330:] = np.nan  # 30 labelled target rows
     >>> target, test = slice(300, 330), slice(330, None)
     >>> alone = Ridge().fit(X[target], y[target])
-    >>> model = TwoStageTrAdaBoostRegressor(Ridge(), n_estimators=5, random_state=0)
+    >>> model = TwoStageTrAdaBoostRegressor(n_estimators=5, random_state=0)
     >>> model = model.fit(X, y_train, sample_domain=sample_domain)
     >>> scores = [m.score(X[test], y[test]) for m in (alone, model)]
     >>> print("{:.2f} {:.2f}".format(*scores))
@@ -187,7 +189,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     def __init__(
         self,
         estimator=None,
-        n_estimators=50,
+        n_estimators=10,
         n_steps=10,
         *,
         cv=5,

@@ -226,10 +226,10 @@ class CoCC(TargetClassifierMixin, BasePredictor):
             self, X, reset=reset, accept_sparse="csr", dtype=[np.float64, np.float32]
         )
         X = sparse.csr_array(X)
-        if X.nnz <= np.iinfo(np.int32).max:  # which the linear SVM asks for
-            wide = X.indices, X.indptr
-            narrow = (part.astype(np.int32, copy=False) for part in wide)
-            X = sparse.csr_array((X.data, *narrow), shape=X.shape)
+        if X.nnz <= np.iinfo(np.int32).max:
+            # The linear SVM takes no wider indices.
+            places = (p.astype(np.int32, copy=False) for p in (X.indices, X.indptr))
+            X = sparse.csr_array((X.data, *places), shape=X.shape)
         if X.nnz and X.data.min() < 0:
             raise ValueError(
                 f"Negative values in data passed to {type(self).__name__}: give it "
@@ -311,10 +311,12 @@ class CoCC(TargetClassifierMixin, BasePredictor):
             None if sample_weight is None else weights[labeled],
             target,
         )
-        documents = _unit_documents(X, weights)
+        documents = None
+        if self.order == "auto" or self._words_are("svd"):
+            documents = _unit_documents(X, weights)
         words = self._start_of_words(documents, weights, class_words, known)
         run = self._cocluster(
-            (target, target_weights, class_words, rows, words), documents[ids < 0]
+            (target, target_weights, class_words, rows, words), documents, ids < 0
         )
         self._warn_of_lost_classes(rows, run.rows)
         self.transduction_ = self.classes_[run.rows]
@@ -409,7 +411,7 @@ class CoCC(TargetClassifierMixin, BasePredictor):
             )
         return words
 
-    def _cocluster(self, start, documents):
+    def _cocluster(self, start, documents, is_target):
         """The run that is kept; sets what tells it from the others."""
         # numba takes half a second to load, which is for those who use it.
         from skadapt.solvers._coclustering import cocluster
@@ -434,7 +436,7 @@ class CoCC(TargetClassifierMixin, BasePredictor):
         if self.order == "auto":
             rows = {"start": start[-2], **{order: runs[order].rows for order in orders}}
             self.consistency_errors_ = {
-                name: _consistency_error(documents, labels)
+                name: _consistency_error(documents[is_target], labels)
                 for name, labels in rows.items()
             }
 
@@ -458,8 +460,7 @@ class CoCC(TargetClassifierMixin, BasePredictor):
             warnings.warn(
                 f"Class {self.classes_[y]} has {after[y]} of {len(rows)} target rows, "
                 f"and had {before[y]} at the start: a few very long documents may "
-                "outweigh all others. Damp them, with 1 + log(counts) for instance, or "
-                "try fewer word clusters or the other order.",
+                "outweigh all others. Damp the counts, as 1 + log(counts) does.",
                 stacklevel=4,
             )
 
@@ -613,12 +614,9 @@ def _consistency_error(documents, labels):
     In cross-validation. A mean over the rows would praise whoever puts nearly all of
     them into one class.
     """
-    n, (_, labels, sizes) = (
-        len(labels),
-        np.unique(labels, return_inverse=True, return_counts=True),
-    )
-    if len(sizes) < 2:
+    if (labels == labels[0]).all():
         return np.nan
+    n = len(labels)
     folds, order = np.empty(n, dtype=np.int64), spread_order(documents)
     folds[order[np.argsort(labels[order], kind="stable")]] = np.arange(n) % _FOLDS
     wrong = np.empty(n, dtype=bool)
@@ -630,7 +628,7 @@ def _consistency_error(documents, labels):
             svm.fit(documents[train], labels[train])
             predicted = svm.predict(documents[held])
         wrong[held] = predicted != labels[held]
-    return float(np.mean(np.bincount(labels, wrong) / sizes))
+    return float(np.mean([wrong[labels == y].mean() for y in np.unique(labels)]))
 
 
 def _log_shares(table):

@@ -430,7 +430,7 @@ def _warn_of_memory(n_bytes, what):
     allowed = get_config()["working_memory"]
     if n_bytes > allowed * 2**20:
         warnings.warn(
-            f"{what} takes {n_bytes / 2**30:.1f} GiB, more than scikit-learn's "
+            f"{what} takes {n_bytes / 2**20:,.0f} MiB, more than scikit-learn's "
             f"working_memory of {allowed} MiB: lower n_layers or max_features, set "
             "dtype=numpy.float32, or raise working_memory if there is room.",
             UserWarning,

@@ -514,6 +514,25 @@ def test_empty_documents_keep_the_label_of_the_start(order):
     np.testing.assert_allclose(model.objective_path_, path, rtol=0, atol=1e-10)
 
 
+def test_long_documents_that_take_a_class_away(text):
+    """A few documents that outweigh the others have a class for themselves, aloud."""
+    X, y, sample_domain, _ = text
+    giants = sparse.lil_array((4, X.shape[1]))
+    giants[:, :3] = 1e5
+    stacked = sparse.vstack([X, giants.tocsr()], format="csr")
+    y, sample_domain = np.append(y, [np.nan] * 4), np.append(sample_domain, [-1] * 4)
+    model = CoCC(random_state=0)
+    with pytest.warns(UserWarning, match=r"has \d+ of 604 .* 1 \+ log") as caught:
+        model.fit(stacked, y, sample_domain=sample_domain)
+    assert caught[0].filename == __file__
+    assert np.bincount(model.transduction_).min() < 10
+    stacked.data = 1 + np.log(stacked.data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(stacked, y, sample_domain=sample_domain)
+    assert np.bincount(model.transduction_).min() > 200
+
+
 @both_orders
 def test_a_class_without_documents_stays_empty(order):
     corpus = Corpus(16, n_classes=3)
@@ -697,6 +716,16 @@ def test_consistency_error_is_that_of_unpredictable_labels(text):
     by_truth = CoCC(init=truth, **options).fit(X, y, sample_domain=sample_domain)
     assert 0.4 < by_chance.consistency_errors_["start"] < 0.6
     assert by_truth.consistency_errors_["start"] < 0.1
+
+
+def test_consistency_error_gives_each_class_the_same_weight(text):
+    """Three documents that nobody can tell from the rest are not lost in a mean."""
+    X, y, sample_domain, truth = text
+    few = np.zeros_like(truth)
+    few[[0, 200, 400]] = 1
+    options = {"word_init": "posterior", "max_iter": 1}
+    model = CoCC(init=few, **options).fit(X, y, sample_domain=sample_domain)
+    assert model.consistency_errors_["start"] >= 0.5
 
 
 def test_labels_that_are_all_the_same_are_not_consistent(text):

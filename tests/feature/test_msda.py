@@ -16,7 +16,6 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 
 from skadapt import MSDA, NoAdaptationWarning, TransferClassifier, msda
-from skadapt.datasets import fetch_amazon_reviews
 from skadapt.solvers._denoising import (
     column_means,
     denoising_map,
@@ -107,6 +106,7 @@ def test_corrupted_copies_come_closer_as_they_are_more():
 @pytest.mark.parametrize("shape", [(80, 12), (9, 40)])
 def test_equations_of_the_paper(shape, noise, reg):
     X, _ = texts(*shape)
+    X = X[:, X.any(axis=0)]  # of the others the paper says nothing
     if noise == 0 and shape[0] < shape[1]:
         reg = max(reg, 1e-3)  # the paper's matrix is singular
     coef, intercept = denoising_map(X, noise, reg)
@@ -360,7 +360,7 @@ def test_single_precision(container, max_features):
         single = mapper.transform(argument)
         assert single.dtype == np.float32
         assert {coef.dtype for coef in mapper.coefs_} == {np.dtype(np.float32)}
-        np.testing.assert_allclose(single, Z, atol=2e-6)
+        np.testing.assert_allclose(single, Z, atol=2e-5)
     wide = MSDA(dtype=np.float64, **options)
     assert wide.fit(argument, sample_domain=domain).transform(argument).dtype == float
 
@@ -372,7 +372,8 @@ def test_blocks_of_rows_do_not_matter():
         with config_context(working_memory=0.01), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # which says so
             parts = fit(rows, domain).transform(rows)
-        np.testing.assert_allclose(parts, whole, atol=3e-6 if rows.dtype != float else 1e-12)
+        atol = 1e-12 if rows.dtype == np.float64 else 2e-5
+        np.testing.assert_allclose(parts, whole, atol=atol)
 
 
 def test_means_far_from_zero_keep_their_digits():
@@ -383,6 +384,8 @@ def test_means_far_from_zero_keep_their_digits():
     centred = X - X.mean(axis=0)
     scatter, moment = centred.T @ centred, (far**2).sum(axis=0)
     expected = np.linalg.solve(0.25 * scatter + 0.25 * np.diag(moment), 0.5 * scatter)
+    for matrix in (coef, expected):
+        np.fill_diagonal(matrix, 0.0)  # a difference from 2, which has 16 digits
     np.testing.assert_allclose(coef, expected, rtol=0, atol=1e-6 * expected.max())
 
 
@@ -402,13 +405,14 @@ def test_memory_is_announced():
             mapper = fit(X, domain, n_layers=5)
             mapper.transform(X)
         many = np.tile(X, (10, 1))
-        with pytest.warns(UserWarning, match=r"0\.0 GiB.*working_memory of 1 MiB"):
+        size = mapper.transform(X).nbytes * 10 / 2**20
+        with pytest.warns(UserWarning, match=f" {size:.0f} MiB, .*memory of 1 MiB"):
             mapper.transform(many)
-    # 20,000 rows of 80 numbers, and the layers.
     many, ids = np.tile(X, (50, 1)), np.tile(domain, 50)
     with (
         config_context(working_memory=1),
-        pytest.warns(UserWarning, match="Learning 1 layers of 40 .* 20000 rows takes"),
+        # 20,000 rows of 80 numbers, the weights and a scatter.
+        pytest.warns(UserWarning, match="1 layers of 40 .* 20000 rows takes 12 MiB"),
     ):
         MSDA(n_layers=1).fit_transform(many, sample_domain=ids)
 

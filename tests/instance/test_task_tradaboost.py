@@ -527,12 +527,24 @@ def test_ties(first, second, sizes, winner):
     assert model.chosen_sources_[0] == winner
 
 
-def test_ties_go_to_the_earlier_round_and_to_agreement():
-    # Round 2 of source 1 has the same weighted error, 1/6, as round 1 of source 2.
-    script = [[set(), set()], [{6, 12}, {7, 13}]]
-    script[0] = [{0, 1, 12, 13}, {2, 3, 4, 5, 14}]
-    model, *_ = play(script, (6, 6), 6)
+@pytest.mark.parametrize("first, second", [((12, 13), (14,)), ((14,), (12, 13))])
+def test_equal_errors_are_equal_however_they_are_summed(first, second):
+    """0.1 + 0.2 is not 0.3 in floats."""
+    weights = np.r_[np.ones(12), np.tile([0.1, 0.2, 0.3], 2)]
+    script = [[{0, 1, *first}], [{6, *second}]]
+    model, *_ = play(script, (6, 6), 6, sample_weight=weights)
+    assert model.chosen_sources_.tolist() == [2]
+
+
+def test_ties_go_to_the_earlier_round():
+    """Round 2 of source 1 and round 1 of source 2 have the error 1/4 there."""
+    script = [[{0, 1, 14, 16}, {2, 3, 14}], [{6, 7, 15}]]
+    model, *_ = play(script, (6, 8), 6)
+    np.testing.assert_allclose(model.hypothesis_errors_, [1 / 3, 1 / 4, 1 / 4])
     assert model.chosen_sources_[0] == 2
+
+
+def test_ties_go_to_agreement():
     # Equal on their sources; two of three hypotheses are wrong about row 18.
     script = [[{0, 18}], [{6, 19}], [{12, 19}]]
     model, *_ = play(script, (6, 6, 6), 6)

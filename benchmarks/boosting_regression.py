@@ -180,7 +180,9 @@ def _aligned(problem, learner):
 
 def _methods(learner, settings):
     """Functions that take a problem and predict its test rows."""
-    boosted = TrAdaBoostRegressor(learner, settings.n_estimators, random_state=0)
+    boosted = TrAdaBoostRegressor(
+        learner, settings.n_estimators, initial_weight="domain", random_state=0
+    )
     by_row = clone(boosted).set_params(initial_weight="row")
     two_stage = TwoStageTrAdaBoostRegressor(
         learner,

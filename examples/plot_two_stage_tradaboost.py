@@ -42,8 +42,8 @@ model.fit(X, visible, sample_domain=sample_domain)
 # 1,000 other rows (dot), and that of other ways to use the labels. Right: the weights
 # of the source rows in that step.
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-axes[0].plot(model.target_shares_, model.step_errors_, label="steps, cross-validated")
-axes[0].plot(model.target_shares_[model.best_step_], rmse(model), "oC0")
+axes[0].plot(model.target_mass_, model.step_errors_, label="steps, cross-validated")
+axes[0].plot(model.target_mass_[model.best_step_], rmse(model), "oC0")
 for k, (name, error) in enumerate(errors.items(), start=1):
     axes[0].axhline(error, color=f"C{k}", linestyle="--", label=name)
 axes[0].set(

@@ -127,10 +127,12 @@ class _BaseTransfer(BasePredictor):
         training = is_labeled(y)
         self._check_training_rows(training, ids)
 
-        weights = self._initial_weights(X, sample_weight, ids, training)
+        weights = self._initial_weights(X, sample_weight, ids)
         Z, adapter_weights = self._fit_adapter(X, y, ids, estimator)
         if adapter_weights is not None:
             weights = self._combine(weights, adapter_weights, ids, training, y)
+        if self.target_weight == "domain":
+            weights = self._balance_domains(weights, ids, training)
 
         if weights is not None:
             if weight_parameter(estimator) is None:
@@ -146,21 +148,29 @@ class _BaseTransfer(BasePredictor):
         self.estimator_ = fit_weighted(estimator, rows, labels, weights)
         return self
 
-    def _initial_weights(self, X, sample_weight, ids, training):
+    def _initial_weights(self, X, sample_weight, ids):
         """The user's weights times `target_weight`; None if all are 1."""
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        target_weight = self.target_weight
-        if self.train_on == "source" or not training[ids < 0].any():
-            target_weight = 1.0
-        elif target_weight == "domain":
-            counts = training if weights is None else training * weights
-            target_weight = counts[ids > 0].sum() / counts[ids < 0].sum()
-        if target_weight != 1.0:
-            relative = np.where(ids < 0, float(target_weight), 1.0)
+        if self.train_on == "labeled" and self.target_weight not in ("domain", 1.0):
+            relative = np.where(ids < 0, float(self.target_weight), 1.0)
             weights = relative if weights is None else weights * relative
         return weights
+
+    def _balance_domains(self, weights, ids, training):
+        """Weights that are scaled in the target to the total of the source."""
+        if self.train_on == "source" or not training[ids < 0].any():
+            return weights
+        weights = np.ones(len(ids)) if weights is None else weights
+        source, target = (weights[training & side].sum() for side in (ids > 0, ids < 0))
+        if not (source > 0 and target > 0):
+            raise ValueError(
+                "target_weight='domain' gives both domains the same total, but the "
+                f"labelled rows of the {'target' if source > 0 else 'source'} have no "
+                "weight at all: give some of them a positive sample_weight."
+            )
+        return np.where(ids < 0, weights * (source / target), weights)
 
     def _fit_adapter(self, X, y, ids, estimator):
         """Fit the adapter; return mapped rows and source weights (or None)."""

@@ -552,12 +552,23 @@ def test_target_weight_of_equal_domains():
     y[np.flatnonzero(~SOURCE)[::2]] = np.nan
     labelled = ~np.isnan(y)
     options = {"train_on": "labeled", "target_weight": "domain"}
-    for weights, sample_weight in ((None, None), (WEIGHTS, None), (None, own)):
+    for weights, sample_weight in (
+        (None, None),
+        (WEIGHTS, None),
+        (None, own),
+        (WEIGHTS, own),
+    ):
         given = _recorded(weights, y, sample_weight, **options).sample_weight_
         source = SOURCE[labelled]
         np.testing.assert_allclose(given[source].sum(), given[~source].sum())
     plain = _recorded(y=y, **options).sample_weight_
     np.testing.assert_array_equal(plain[source], 1.0)
+    raw = _recorded(WEIGHTS, y, normalize_weights=False, **options).sample_weight_
+    np.testing.assert_array_equal(raw[source], WEIGHTS)
+    np.testing.assert_allclose(raw[~source].sum(), WEIGHTS.sum())
+    for side, name in ((SOURCE, "source"), (~SOURCE, "target")):
+        with pytest.raises(ValueError, match=f"rows of the {name} have no weight"):
+            _recorded(None, y, np.where(side, 0.0, 1.0), **options)
     # Without labelled target rows there is nothing to weigh.
     y[~SOURCE] = np.nan
     assert _recorded(y=y, **options).sample_weight_ is None

@@ -5,7 +5,7 @@ from skadapt.feature._coral import CORAL, CORALResult, coral
 from skadapt.feature._dci import DCI, DCIResult, dci
 from skadapt.feature._msda import MSDA, MSDAResult, msda
 from skadapt.feature._per_domain import PerDomain
-from skadapt.feature._scl import SCL, Correspondences
+from skadapt.feature._scl import SCL, CorrespondencesResult
 from skadapt.feature._subspace_alignment import (
     SubspaceAlignment,
     SubspaceAlignmentResult,
@@ -21,7 +21,7 @@ __all__ = [
     "CORAL",
     "CORALResult",
     "CoCC",
-    "Correspondences",
+    "CorrespondencesResult",
     "DCI",
     "DCIResult",
     "MSDA",

@@ -24,7 +24,6 @@ from skadapt._domains import (
     natural_labels,
 )
 from skadapt.solvers._blas import gram
-from skadapt.solvers._pivot_predictors import fit_pivot_predictors
 
 # Number of pivots when none is given, or half of the columns present if fewer.
 _DEFAULT_PIVOTS = 500
@@ -32,7 +31,7 @@ _DEFAULT_PIVOTS = 500
 _DEFAULT_MIN_DF = 10
 
 
-class Correspondences(NamedTuple):
+class CorrespondencesResult(NamedTuple):
     """Result of `SCL.correspondences`.
 
     Attributes
@@ -288,6 +287,9 @@ class SCL(BaseMapper):
         self : object
             The fitted mapper.
         """
+        # numba takes half a second to import, and only those who fit need it.
+        from skadapt.solvers._pivot_predictors import fit_pivot_predictors
+
         X, source, target = self._check_fit(X, sample_domain)
         if X.shape[1] < 2:
             raise ValueError(
@@ -498,7 +500,7 @@ class SCL(BaseMapper):
 
         Returns
         -------
-        result : Correspondences
+        result : CorrespondencesResult
             Named tuple ``(features, columns, similarities)``, the nearest first.
             Features that fewer rows hold than a pivot needs are left out.
 
@@ -541,7 +543,7 @@ class SCL(BaseMapper):
         cosines = cosines / (lengths[column] * lengths[candidates])
         nearest = np.argsort(-cosines, kind="stable")[:n_neighbors]
         columns = candidates[nearest]
-        return Correspondences(
+        return CorrespondencesResult(
             columns if names is None else names[columns], columns, cosines[nearest]
         )
 

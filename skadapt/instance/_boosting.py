@@ -141,6 +141,13 @@ class BaseBoosting(BasePredictor):
             weights = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
+        total = weights[labeled].sum()
+        if 0 < total < 2 <= np.count_nonzero(labeled):
+            raise ValueError(
+                f"The sample_weight of all labelled rows is {total:.3g} together, less "
+                "than two rows: a row of weight 1 counts as one row, so scale the "
+                "weights to the mean 1."
+            )
         if not weights[labeled & (ids < 0)].any():
             raise ValueError(
                 "sample_weight is 0 for every labelled target row: give some of them "
@@ -413,13 +420,12 @@ class BaseTrAdaBoost(BaseVote):
         initial = self._initial_weights(
             rows, np.where(rows.source, 1, -1), _num_samples(X)
         )
-        self._all_vote = not rows.source.any()
-        if not self._all_vote:
-            self._judge_source(estimator, rows, seeds[0])
         if self.warm_start and hasattr(self, "estimators_"):
             self._go_on(rows)
         else:
-            self._start(initial)
+            self._start(rows, initial)
+            if rows.source.any():
+                self._judge_source(estimator, rows, seeds[0])
         if self.termination_condition_ == "n_estimators":
             self._boost(estimator, rows, seeds, validation)
         self._report(rows)
@@ -430,7 +436,7 @@ class BaseTrAdaBoost(BaseVote):
 
     def _hold_out(self, rows, rng):
         """The rows to boost on, and the target rows that judge the rounds."""
-        target = np.flatnonzero(~rows.source)
+        target = np.flatnonzero(~rows.source & (rows.weights > 0))
         try:
             _, held_out = train_test_split(
                 target,
@@ -447,25 +453,37 @@ class BaseTrAdaBoost(BaseVote):
         kept = np.setdiff1d(np.arange(len(rows.y)), held_out)
         return rows.take(kept), rows.take(np.sort(held_out))
 
-    def _start(self, initial):
+    def _start(self, rows, initial):
         """Forget the rounds of an earlier fit."""
+        self._fitted_rows = rows.y, rows.source, self.n_features_in_
+        self._all_vote = not rows.source.any()
         self.estimators_, self.target_mass_ = [], []
         self.estimator_errors_, self.estimator_weights_ = [], []
         self.termination_condition_ = "n_estimators"
         self._weights = initial
-        for name in ("round_weights_", "validation_scores_"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in ("round_weights_", "validation_scores_", "source_error_"):
+            vars(self).pop(name, None)
         if self.store_weights:
             self.round_weights_ = []
 
     def _go_on(self, rows):
         """Take up the rounds of an earlier fit."""
-        if len(self._weights) != len(rows.y):
+        y, source, n_features = self._fitted_rows
+        same = (
+            n_features == self.n_features_in_
+            and np.array_equal(source, rows.source)
+            and np.array_equal(y, rows.y)
+        )
+        if not same:
             raise ValueError(
-                f"warm_start goes on with the weights of {len(self._weights)} labelled "
-                f"rows, but there are {len(rows.y)} now: pass the same rows, or set "
-                "warm_start=False."
+                f"warm_start goes on with the weights of {len(y)} labelled rows and "
+                f"{n_features} columns, which are not those of now: pass the same rows "
+                "and labels, or set warm_start=False."
+            )
+        if self.store_weights != hasattr(self, "round_weights_"):
+            raise ValueError(
+                "warm_start goes on with the rounds of an earlier fit, whose "
+                "store_weights was not the same: leave it, or set warm_start=False."
             )
         if self.n_estimators < len(self.estimators_):
             raise ValueError(
@@ -508,13 +526,12 @@ class BaseTrAdaBoost(BaseVote):
                 # A source that was found wanting has been warned of.
                 if source.any() and not self.source_error_ >= self._chance_error():
                     self._warn_of_source(self._finding_of_first(error))
-                break
-            if error == 0 and not weights[source] @ loss[source]:
+            elif error == 0 and not weights[source] @ loss[source]:
                 self.termination_condition_ = "perfect_fit"
-                break
-            self._weights = self._reweight(
-                weights, loss, source, vote_weight(error, n_classes), beta
-            )
+            else:
+                self._weights = self._reweight(
+                    weights, loss, source, vote_weight(error, n_classes), beta
+                )
             if validation is not None:
                 outputs.append(self._output(learner, validation.X))
                 voters = self._voters(len(outputs))
@@ -531,7 +548,8 @@ class BaseTrAdaBoost(BaseVote):
                     best_weights = self._weights
                 if t - best >= self.n_iter_no_change:
                     self.termination_condition_ = "early_stopping"
-                    break
+            if self.termination_condition_ != "n_estimators":
+                break
         if scores:
             self._weights = best_weights
             self.validation_scores_ = np.array(scores)

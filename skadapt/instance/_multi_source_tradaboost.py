@@ -58,8 +58,9 @@ class MultiSourceTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         one over the number of labelled rows (the sum of `sample_weight`), at most
         0.25.
     n_jobs : int, default=None
-        Number of sources whose learners are fitted at the same time; -1 means one for
-        each processor.
+        Number of sources whose learners are fitted at the same time, in threads; -1
+        means one for each processor. It pays for learners that let go of Python's
+        lock, as linear models and trees do.
     store_weights : bool, default=False
         Whether the weights of every round are kept in `round_weights_`.
     random_state : int, RandomState instance or None, default=None
@@ -246,7 +247,7 @@ class MultiSourceTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         rng = check_random_state(self.random_state)
         seeds = rng.randint(np.iinfo(np.int32).max, size=self.n_estimators)
         self.sources_ = np.unique(ids[rows.source])
-        with Parallel(n_jobs=self.n_jobs) as parallel:
+        with Parallel(n_jobs=self.n_jobs, prefer="threads") as parallel:
             self._judge_sources(parallel, estimator, rows, seeds[0])
             self._boost(parallel, estimator, rows, weights, factor, seeds)
         return self

@@ -48,9 +48,9 @@ class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         classes twice the threshold :math:`\gamma` of [1]_.
     min_error : float in (0, 0.5), default=None
         Errors on the target below this one count as this one in the votes, in which an
-        error of 0 would decide alone; so do those as near to 1. The updates of the
-        weights use the error as it is. None: one over the number of labelled target
-        rows (the sum of their `sample_weight`), at most 0.25.
+        error of 0 would decide alone; for two classes so do those as near to 1. The
+        updates of the weights use the error as it is. None: one over the number of
+        labelled target rows (the sum of their `sample_weight`), at most 0.25.
     n_jobs : int, default=None
         Number of sources that are boosted at the same time; -1 means one for each
         processor.
@@ -81,7 +81,7 @@ class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
         Weight of each of `estimators_` in the vote; negative for one that is worse than
         chance, which votes against the class that it names; 1 for one that is kept
         alone.
-    round_weights_ : ndarray of shape (n_rounds, n_labeled)
+    round_weights_ : ndarray of shape (n_rounds, n_labeled_target)
         Weights of the labelled target rows in each round, each with sum 1, in the order
         of X. With ``store_weights=True`` only.
     termination_condition_ : str
@@ -337,7 +337,7 @@ class TaskTrAdaBoostClassifier(BoostedClassifierMixin, BaseVote):
             left[best] = False
             chosen.append(order[best])
             errors.append(error[best])
-            # As far from 1 as from 0, for votes of the same size.
+            # For two classes as far from 1 as from 0, for votes of the same size.
             counted = np.clip(error[best], floor, 1.0 - floor / (n_classes - 1))
             votes.append(1.0 if is_chance else vote_weight(counted, n_classes))
             if self.store_weights:

@@ -33,7 +33,6 @@ class BoostedClassifierMixin(TargetClassifierMixin):
 
     def _check_training_labels(self, rows):
         """Set `classes_`; refuse a target of one class."""
-        self.classes_ = np.unique(rows.y)
         weighted = rows.weights > 0
         found = np.unique(rows.y[weighted & ~rows.source])
         if len(found) == 1:
@@ -42,6 +41,7 @@ class BoostedClassifierMixin(TargetClassifierMixin):
                 "their error tells nothing about the others. Label target rows of "
                 "every class."
             )
+        self.classes_ = np.unique(rows.y)
 
     def _n_classes(self):
         return len(self.classes_)
@@ -135,7 +135,8 @@ class TrAdaBoostClassifier(BoostedClassifierMixin, BaseTrAdaBoost):
         Number of rounds N that is planned; there may be fewer.
     initial_weight : {"domain", "row"} or array-like, default="domain"
         Weights of the first round: source and target have the same sum, every row
-        has the same, or one number for each row of X. With ``"row"`` and a learner
+        has the same, or one number for each row of X (cross-validation splits only
+        `sample_weight`, which does the same to ``"row"``). With ``"row"`` and a learner
         that makes no error on the few target rows, what comes out is the learner
         fitted on both.
     loss : {"hard", "soft"}, default="hard"
@@ -225,7 +226,7 @@ class TrAdaBoostClassifier(BoostedClassifierMixin, BaseTrAdaBoost):
     TrAdaBoostRegressor : The same for values.
     MultiSourceTrAdaBoostClassifier : For several sources of which some may mislead.
     TransferClassifier : With ``train_on="labeled", target_weight="domain"``, one
-        learner on the weights of the first round: compare.
+        learner on the weights of the first round, up to their sum: compare.
     TargetKFold : Folds of the labelled target rows, to choose parameters.
 
     Notes

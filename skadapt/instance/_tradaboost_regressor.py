@@ -217,8 +217,8 @@ class TrAdaBoostRegressor(BoostedRegressorMixin, BaseTrAdaBoost):
     TwoStageTrAdaBoostRegressor : Fades the source out and chooses the step by
         cross-validation.
     TrAdaBoostClassifier : The same for classes.
-    TransferRegressor : With ``train_on="labeled", target_weight="domain"``, one learner
-        on the weights of the first round: compare.
+    TransferRegressor : With ``train_on="labeled"``, one learner on the weights of the
+        first round: compare.
     TargetKFold : Folds of the labelled target rows, to choose parameters.
 
     Notes

@@ -75,7 +75,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     best_step_ : int
         The step that was kept, from 0: that of the least error, the first in a tie.
         ``n_steps - 1`` is the target alone.
-    target_shares_ : ndarray of shape (n_steps,)
+    target_mass_ : ndarray of shape (n_steps,)
         Share of the target rows in the weights of each step; ``[1.]`` without domains.
     estimators_ : list of regressors
         The learners of the rounds of the step that was kept.
@@ -169,7 +169,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
     >>> scores = [m.score(X[test], y[test]) for m in (alone, model)]
     >>> print("{:.2f} {:.2f}".format(*scores))
     0.88 0.93
-    >>> print(f"step {model.best_step_}: {model.target_shares_[model.best_step_]:.2f}")
+    >>> print(f"step {model.best_step_}: {model.target_mass_[model.best_step_]:.2f}")
     step 3: 0.39
     >>> trusted = model.source_weights_
     >>> print(f"{trusted[:200].mean():.2f} {trusted[200:].mean():.2f}")
@@ -252,7 +252,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
             self.best_step_ = int(np.argmin(self.step_errors_))
         else:
             steps, self.best_step_ = [rows.weights / rows.weights.sum()], 0
-        self.target_shares_ = np.array([1.0 - w[rows.source].sum() for w in steps])
+        self.target_mass_ = np.array([1.0 - w[rows.source].sum() for w in steps])
         weights = steps[self.best_step_]
         kept = np.flatnonzero(weights > 0)
         rounds = boost_target(estimator, rows.take(kept), weights[kept], *settings)
@@ -284,7 +284,7 @@ class TwoStageTrAdaBoostRegressor(BoostedRegressorMixin, BaseVote):
         if self.cv is None or isinstance(self.cv, Integral):
             n_folds = min(self.cv or 5, len(weighted))
             splitter = KFold(n_folds, shuffle=True, random_state=seed)
-            # The order of the rows of X is not to matter.
+            # So that the order of the rows of X matters among equal values only.
             target = weighted[np.argsort(rows.y[weighted], kind="stable")]
         else:
             splitter = check_cv(self.cv)

@@ -24,6 +24,8 @@ from sklearn.utils import gen_batches
 _BLOCK_SIZE = 2**19
 # Least standard deviation of a column to divide by, as in the authors' code.
 _LEAST_SPREAD = 1e-5
+# What rounding leaves of 0 where it is divided by that; scaled up, it would be a profile.
+_ROUNDING = 1e-10
 
 
 def term_profiles(weights, pivots, dcf, dtype=np.float64):
@@ -46,29 +48,28 @@ def term_profiles(weights, pivots, dcf, dtype=np.float64):
         Rows of length 1, or 0 for terms that no document holds.
     """
     n, d = weights.shape
-    share = np.bincount(weights.indices, minlength=d) / n
+    frequency = np.bincount(weights.indices, minlength=d)
     if dcf == "cosine":
         squares = np.bincount(weights.indices, weights.data**2, minlength=d)
         scale = 1 / np.sqrt(np.where(squares > 0, squares, 1.0))
         values = weights.data * scale[weights.indices]
     else:
-        values = np.full(weights.nnz, 1 / np.sqrt(n))  # products are shares
+        values = np.ones(weights.nnz)  # products are numbers of documents
     columns = sparse.csr_array((values, weights.indices, weights.indptr), (n, d))
     of_pivots = columns[:, pivots]
     terms = columns.T.tocsr()
 
+    # A term that does not occur has the value 0 and is not counted.
+    present = frequency > 0
     profiles = np.empty((d, len(pivots)), dtype)
     blocks = list(gen_batches(d, max(1, _BLOCK_SIZE // len(pivots))))
-    total = np.zeros(len(pivots))
+    mean, square = np.zeros(len(pivots)), np.zeros(len(pivots))
     for block in blocks:
         product = (terms[block] @ of_pivots).toarray()
-        _correspond(product, share[block, np.newaxis], share[pivots], dcf)
+        _correspond(product, frequency[block, None], frequency[pivots], n, dcf)
         profiles[block] = product
-        total += product.sum(axis=0)
-    # A term that does not occur has the value 0 and is not counted.
-    present = share > 0
-    mean = total / present.sum()
-    square = np.zeros(len(pivots))
+        mean += profiles[block].sum(axis=0, dtype=np.float64)
+    mean /= present.sum()
     for block in blocks:
         deviations = profiles[block] - mean
         deviations[~present[block]] = 0.0
@@ -77,23 +78,24 @@ def term_profiles(weights, pivots, dcf, dtype=np.float64):
     for block in blocks:
         rows = (profiles[block] - mean) / spread
         rows[~present[block]] = 0.0
+        rows[np.abs(rows) < _ROUNDING] = 0.0
         profiles[block] = scale_rows(rows)
     return profiles
 
 
-def _correspond(product, share, pivot_share, dcf):
+def _correspond(product, frequency, pivot_frequency, n, dcf):
     """Turn products of columns into correspondences, in place."""
     if dcf == "cosine":
-        product -= np.sqrt(share * pivot_share)
+        product -= np.sqrt(frequency * (pivot_frequency / n**2))
     elif dcf == "linear":
-        without = 1 - pivot_share
+        without = n - pivot_frequency
         # A pivot in every document tells nothing of the others: 0.
-        rest = np.where(without > 0, without, 1.0)
-        product *= np.where(without > 0, 1 / pivot_share + 1 / rest, 0.0)
-        product -= np.where(without > 0, share / rest, 0.0)
+        rest = np.maximum(without, 1)
+        product[...] = product / pivot_frequency - (frequency - product) / rest
+        product[:, without == 0] = 0.0
     else:
         together = product > 0
-        expected = np.broadcast_to(share * pivot_share, product.shape)
+        expected = frequency * (pivot_frequency / n)
         np.divide(product, expected, out=product, where=together)
         np.log2(product, out=product, where=together)
 

@@ -290,7 +290,7 @@ def learner_like(model, learner):
 # ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 @both_starts
 @both_decays
 @both_factors
@@ -459,7 +459,7 @@ def test_source_rows_lose_weight_by_being_wrong_only(source_factor, decay):
     np.testing.assert_allclose(model.source_weights_, raw / raw.mean(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("weight, floor", [(1, 1 / 15), (2, 1 / 30), (0.1, 1 / 4)])
+@pytest.mark.parametrize("weight, floor", [(1, 1 / 15), (2, 1 / 30), (0.2, 1 / 4)])
 def test_default_min_error_is_a_floor_in_the_votes_only(weight, floor):
     script = [[{9}, {10, 0}, {0}], [{9, 10}] * 3]
     model, *_ = play(

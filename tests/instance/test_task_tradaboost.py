@@ -469,7 +469,7 @@ def test_learners_without_an_error_move_no_weight_and_are_followed_by_others():
     np.testing.assert_allclose(model.round_weights_[5], expected)
 
 
-@pytest.mark.parametrize("weight, floor", [(1, 1 / 8), (2, 1 / 16), (0.1, 1 / 4)])
+@pytest.mark.parametrize("weight, floor", [(1, 1 / 8), (2, 1 / 16), (0.2, 1 / 4)])
 def test_default_min_error_counts_target_rows(weight, floor):
     script = [[{0}], [{3, 6}]]
     model, *_ = play(
@@ -552,6 +552,24 @@ def test_ties_go_to_agreement():
     script = [[{0, 18}], [{6, 19}], [{12, 18}]]
     model, *_ = play(script, (6, 6, 6), 6)
     assert model.chosen_sources_[0] == 1
+    # Two rows of half a weight count as one: the agreement is the same.
+    script = [[{0, 18, 19}], [{6, 20}], [{12, 21, 22}]]
+    weights = np.r_[np.ones(18), 0.5, 0.5, np.ones(4)]
+    model, *_ = play(script, (6, 6, 6), 6, sample_weight=weights)
+    assert model.chosen_sources_[0] == 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_always_wrong_is_as_good_as_always_right(seed):
+    """Whatever the weights of the target sum to; a row without weight has no say."""
+    rng = np.random.default_rng(seed)
+    weights = np.r_[np.ones(12), rng.lognormal(size=7), 0]
+    always = set(range(12, 19))
+    script = [[{0, 1}], [{6, *always}]]
+    model, *_ = play(script, (6, 6), 8, sample_weight=weights, n_estimators=2)
+    assert model.chosen_sources_.tolist() == [2, 1]
+    assert model.estimator_errors_.tolist() == [1, 0]
+    np.testing.assert_array_equal(*model.round_weights_)
 
 
 # ---------------------------------------------------------------------------

@@ -1484,3 +1484,64 @@ def test_class_that_the_source_loses_is_named():
     assert [w.filename for w in caught] == [__file__]
     weights = model.source_weights_
     assert weights[1:4].max() < 0.01 < 1 < weights[[0, 4, 5]].min()
+
+
+def _blobs(n_source=60, n_target=40, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n_source + n_target)
+    X = rng.normal(size=(len(y), 3)) + y[:, np.newaxis]
+    return X, y, np.repeat([1, -1], [n_source, n_target])
+
+
+@pytest.mark.parametrize("change", ["labels", "columns", "domains", "store_weights"])
+def test_warm_start_on_something_else_is_refused(change):
+    X, y, ids = _blobs()
+    model = TrAdaBoostClassifier(LogisticRegression(), 5, warm_start=True)
+    model.fit(X, y, sample_domain=ids).set_params(n_estimators=6)
+    if change == "labels":
+        y = np.where(y == 1, 7, 3)
+    elif change == "columns":
+        X = X[:, :2]
+    elif change == "domains":
+        ids = -ids
+    else:
+        model.set_params(store_weights=True)
+    with pytest.raises(ValueError, match="warm_start goes on"):
+        model.fit(X, y, sample_domain=ids)
+
+
+def test_perfect_first_round_is_judged_by_early_stopping():
+    X, y, ids = _blobs()
+    X[:, 0] = y
+    model = TrAdaBoostClassifier(
+        DecisionTreeClassifier(max_depth=1), 5, early_stopping=True, random_state=0
+    ).fit(X, y, sample_domain=ids)
+    assert model.termination_condition_ == "perfect_fit"
+    assert model.validation_scores_.tolist() == [1.0]
+
+
+def test_rows_without_weight_are_not_held_out():
+    X, y, ids = _blobs()
+    weights = np.ones(len(y))
+    weights[60:90] = 0.0
+    model = TrAdaBoostClassifier(
+        LogisticRegression(), 5, early_stopping=True, random_state=0
+    )
+    model.fit(X, y, weights, sample_domain=ids)
+    assert len(model.validation_scores_)
+    assert np.isfinite(model.validation_scores_).all()
+
+
+def test_error_of_the_source_is_not_left_over():
+    X, y, ids = _blobs()
+    model = TrAdaBoostClassifier(LogisticRegression(), 3)
+    assert 0 <= model.fit(X, y, sample_domain=ids).source_error_ < 0.5
+    with pytest.warns(NoAdaptationWarning):
+        model.fit(X, y)
+    assert not hasattr(model, "source_error_")
+
+
+def test_weights_that_count_no_row_are_refused():
+    X, y, ids = _blobs()
+    with pytest.raises(ValueError, match="scale the weights to the mean 1"):
+        TrAdaBoostClassifier().fit(X, y, np.full(len(y), 0.01), sample_domain=ids)

@@ -298,7 +298,7 @@ def test_is_algorithm_3(loss, weighted, seed):
     np.testing.assert_allclose(model.step_errors_, errors, rtol=1e-8)
     assert model.best_step_ == best
     shares = steps[:, ~source].sum(axis=1)
-    np.testing.assert_allclose(model.target_shares_, shares, rtol=1e-10)
+    np.testing.assert_allclose(model.target_mass_, shares, rtol=1e-10)
     _, betas, expected, errors = (np.array(part) for part in zip(*rounds))
     kept = steps[best] > 0
     assert (model.round_weights_[:, ~kept] == 0).all()
@@ -335,8 +335,8 @@ def test_shares_of_the_target_are_even_steps(n_steps, loss):
     model.fit(X, y, sample_domain=ids)
     t, m, n = np.arange(n_steps), 20, 40
     expected = m / (n + m) + t / (n_steps - 1) * (1 - m / (n + m))
-    np.testing.assert_allclose(model.target_shares_, expected, rtol=1e-10)
-    assert model.target_shares_[-1] == 1
+    np.testing.assert_allclose(model.target_mass_, expected, rtol=1e-10)
+    assert model.target_mass_[-1] == 1
 
 
 def test_rows_without_a_loss_never_lose_weight():
@@ -346,7 +346,7 @@ def test_rows_without_a_loss_never_lose_weight():
         DecisionTreeRegressor(random_state=0), 2, 4, random_state=0
     )
     model.fit(X, y, sample_domain=ids)
-    np.testing.assert_allclose(model.target_shares_, [1 / 3, 1 / 3, 1 / 3, 1])
+    np.testing.assert_allclose(model.target_mass_, [1 / 3, 1 / 3, 1 / 3, 1])
     # 2 * 1.5 of 9 source rows are too many for the second step and are all it keeps.
     X = np.r_[np.arange(9.0), 100 + np.arange(3)][:, np.newaxis]
     y = np.r_[np.zeros(6), 1, 2, 3, np.zeros(3)]
@@ -356,7 +356,7 @@ def test_rows_without_a_loss_never_lose_weight():
     )
     # Only rows 6, 7 and 8 have a loss, and 6 others are left: 3 / (3 + 6).
     np.testing.assert_allclose(
-        model.target_shares_, [3 / 12, 3 / 9, 3 / 9, 3 / 9, 1], rtol=1e-12
+        model.target_mass_, [3 / 12, 3 / 9, 3 / 9, 3 / 9, 1], rtol=1e-12
     )
 
 
@@ -378,7 +378,7 @@ def test_source_stays_frozen_in_the_rounds():
     assert len(w) == len(model.estimators_) > 3
     assert model.best_step_ < 3 and (w[0, source] > 0).all()
     np.testing.assert_array_equal(w[:, source], np.tile(w[0, source], (len(w), 1)))
-    share = model.target_shares_[model.best_step_]
+    share = model.target_mass_[model.best_step_]
     np.testing.assert_allclose(w[:, ~source].sum(axis=1), share, rtol=1e-12)
     assert np.ptp(w[:, ~source], axis=0).max() > 1e-3
     np.testing.assert_allclose(
@@ -452,7 +452,7 @@ def folds_seen(m, cv, n_steps=3, seed=0):
             np.testing.assert_array_equal(held_out[k], held_out[step * n_folds + k])
     shares = [w[np.isin(rows, target)].sum() / w.sum() for rows, _, w in folds]
     np.testing.assert_allclose(
-        shares, np.repeat(model.target_shares_, n_folds), rtol=1e-10
+        shares, np.repeat(model.target_mass_, n_folds), rtol=1e-10
     )
     return held_out[:n_folds], target
 
@@ -541,7 +541,7 @@ def test_whole_weights_are_repeated_rows(loss):
     X_r, y_r, ids_r = (np.repeat(a, times, axis=0) for a in (X, y, ids))
     repeated = clone(model).set_params(cv=again).fit(X_r, y_r, sample_domain=ids_r)
     np.testing.assert_allclose(
-        weighted.target_shares_, repeated.target_shares_, rtol=1e-10
+        weighted.target_mass_, repeated.target_mass_, rtol=1e-10
     )
     np.testing.assert_allclose(weighted.step_errors_, repeated.step_errors_, rtol=1e-8)
     np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=1e-8)
@@ -618,7 +618,7 @@ def test_one_domain_is_adaboost_r2(loss):
         two_stage.round_weights_, plain.round_weights_, rtol=1e-10
     )
     np.testing.assert_allclose(two_stage.predict(X), plain.predict(X), rtol=1e-10)
-    np.testing.assert_array_equal(two_stage.target_shares_, [1])
+    np.testing.assert_array_equal(two_stage.target_mass_, [1])
     assert two_stage.best_step_ == 0 and not len(two_stage.source_weights_)
     assert not hasattr(two_stage, "step_errors_")
 

@@ -287,7 +287,7 @@ class SCL(BaseMapper):
         self : object
             The fitted mapper.
         """
-        # numba takes half a second to import, and only those who fit need it.
+        # Only those who fit need numba.
         from skadapt.solvers._pivot_predictors import fit_pivot_predictors
 
         X, source, target = self._check_fit(X, sample_domain)
@@ -369,8 +369,7 @@ class SCL(BaseMapper):
             source = ids > 0
             if not self._uses_target_labels:
                 y = mask_target_labels(y, ids)
-        classes = y.ndim == 1 and natural_labels(y[is_labeled(y)])
-        if y.ndim > 1 or classes.dtype.kind == "f":
+        if y.ndim > 1 or natural_labels(y[is_labeled(y)]).dtype.kind == "f":
             raise ValueError(
                 "SCL takes classes for labels, one a row: cut numbers into classes, or "
                 "set pivot_selection to 'frequency'."

@@ -29,8 +29,8 @@ test = np.arange(len(X)) >= n_source + n_labeled
 y[test] = np.nan
 
 # %%
-# Every learner is the same logistic regression. What one learner reaches, on the source,
-# on the labelled target rows, and on both with equal mass per domain:
+# Every learner is the same logistic regression. What one reaches on the source, on the
+# labelled target rows, and on both with equal mass per domain:
 learner = LogisticRegression()
 labeled = ~test & ~source
 errors = {

@@ -24,7 +24,7 @@ from sklearn.utils import gen_batches
 _BLOCK_SIZE = 2**19
 # Least standard deviation of a column to divide by, as in the authors' code.
 _LEAST_SPREAD = 1e-5
-# What rounding leaves of 0 where it is divided by that; scaled up, it would be a profile.
+# What rounding leaves of 0, divided by that: scaled up, it would be a profile.
 _ROUNDING = 1e-10
 
 

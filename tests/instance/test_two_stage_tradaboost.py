@@ -540,9 +540,7 @@ def test_whole_weights_are_repeated_rows(loss):
     weighted = clone(model).set_params(cv=folds).fit(X, y, times, sample_domain=ids)
     X_r, y_r, ids_r = (np.repeat(a, times, axis=0) for a in (X, y, ids))
     repeated = clone(model).set_params(cv=again).fit(X_r, y_r, sample_domain=ids_r)
-    np.testing.assert_allclose(
-        weighted.target_mass_, repeated.target_mass_, rtol=1e-10
-    )
+    np.testing.assert_allclose(weighted.target_mass_, repeated.target_mass_, rtol=1e-10)
     np.testing.assert_allclose(weighted.step_errors_, repeated.step_errors_, rtol=1e-8)
     np.testing.assert_allclose(weighted.predict(X), repeated.predict(X), atol=1e-8)
 

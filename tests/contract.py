@@ -33,7 +33,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 from sklearn.utils import estimator_html_repr, get_tags
 from sklearn.utils.estimator_checks import (
     check_param_validation,
@@ -1118,7 +1118,8 @@ def test_rows_that_are_all_alike(estimator):
         return
     for name, value in _fitted_outcome(model, problem).items():
         assert value.size, name
-        rows = problem.source if name == "weights_" else slice(None)
+        rows = {"weights_": problem.source, "transduction_": ~problem.source}
+        rows = rows.get(name, slice(None))
         assert value.dtype.kind != "f" or np.isfinite(value[rows]).all(), name
 
 
@@ -1200,14 +1201,20 @@ def _arguments(routing, step, sample_domain):
     return {name: sample_domain}
 
 
+def _scaler(estimator):
+    """A step that an estimator of counts can follow, too."""
+    positive = get_tags(estimator).input_tags.positive_only
+    return MaxAbsScaler() if positive else StandardScaler()
+
+
 @every_case
 @both_routings
 def test_last_step_of_a_pipeline(estimator, routing):
     problem = _problem(estimator)
-    scaled = problem._replace(X=StandardScaler().fit_transform(problem.X))
+    scaled = problem._replace(X=_scaler(estimator).fit_transform(problem.X))
     expected = _fit(estimator, scaled)
     step = type(estimator).__name__.lower()
-    pipeline = make_pipeline(StandardScaler(), clone(estimator))
+    pipeline = make_pipeline(_scaler(estimator), clone(estimator))
     with config_context(enable_metadata_routing=routing):
         pipeline.fit(
             problem.X,
@@ -1281,7 +1288,7 @@ def test_grid_search(estimator, routing, inside):
     model, arguments = clone(estimator), {"sample_domain": problem.sample_domain}
     if inside != "alone":
         step = type(estimator).__name__.lower()
-        model, name = make_pipeline(StandardScaler(), model), f"{step}__{name}"
+        model, name = make_pipeline(_scaler(estimator), model), f"{step}__{name}"
         arguments = _arguments(routing, step, problem.sample_domain)
     search = GridSearchCV(
         model,

@@ -21,6 +21,8 @@ from skadapt.solvers._correspondence import scale_rows, term_profiles
 _DEFAULT_PIVOTS = 500
 # Least standard deviation of a column to divide by, as in the authors' code.
 _LEAST_SPREAD = 1e-5
+# Share of rows without a term that is worth no warning: most collections have a few.
+_FEW_EMPTY = 0.01
 
 _CONSTRAINTS = {
     "n_pivots": [Interval(Integral, 1, None, closed="left"), None],
@@ -103,7 +105,8 @@ class DCI(BaseMapper):
     Warns
     -----
     UserWarning
-        If there are fewer candidates than `n_pivots`, or if rows are empty.
+        If there are fewer candidates than `n_pivots`, or if more than 1 % of the rows
+        are empty.
     NoAdaptationWarning
         If `fit` gets no `sample_domain`.
 
@@ -331,7 +334,8 @@ def dci(
     Warns
     -----
     UserWarning
-        If there are fewer candidates than `n_pivots`, or if rows are empty.
+        If there are fewer candidates than `n_pivots`, or if more than 1 % of the rows
+        are empty.
 
     See Also
     --------
@@ -456,8 +460,8 @@ def _check_classes(y):
 
 def _warn_of_empty_rows(counts):
     n_empty = sum(np.count_nonzero(np.diff(C.indptr) == 0) for C in counts)
-    if n_empty:
-        n_rows = sum(C.shape[0] for C in counts)
+    n_rows = sum(C.shape[0] for C in counts)
+    if n_empty > _FEW_EMPTY * n_rows:
         warnings.warn(
             f"{n_empty} of {n_rows} rows hold no term: they say nothing, and all of "
             "them map to the same point.",

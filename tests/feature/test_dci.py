@@ -372,6 +372,10 @@ def test_empty_rows_are_counted_and_harmless():
     np.testing.assert_array_equal(new[0], result.X_target[3])
     with pytest.warns(UserWarning, match="3 of 160 rows"):
         assert not dci(Xs, ys, Xt, post=None).X_target[3].any()
+    Xs[[1, 5]] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # one row in a hundred is nothing to tell
+        dci(Xs, ys, Xt)
 
 
 def test_negative_values_are_refused():

@@ -23,8 +23,10 @@ docs: $(VENV)/.docs
 
 # All full benchmarks; a single one: .venv/bin/python -m benchmarks NAME
 bench: $(VENV)/.bench
-	for name in office_caltech speed dimension importance importance_weighted_cv \
-	    label_shift newsgroups boosting boosting_regression multi_source two_sample; \
+	for name in office_caltech digits amazon400 speed dimension importance \
+	    importance_weighted_cv label_shift newsgroups boosting \
+	    boosting_regression multi_source text sentiment coclustering two_stage \
+	    text_speed two_sample; \
 	    do $(RUN) -m benchmarks $$name || exit 1; done
 
 # One stamp for each extra: made once, and again when the requirements change.

@@ -40,7 +40,7 @@ from skadapt import (
 )
 from skadapt.datasets import (
     fetch_adult,
-    fetch_amazon_reviews400,
+    fetch_amazon_reviews,
     fetch_mushroom,
     fetch_wine_quality,
     fetch_wisdm,
@@ -113,7 +113,10 @@ REAL = [
     ),
     RealProblem(
         "Amazon reviews, 400 terms",
-        _pairs(fetch_amazon_reviews400, ["books", "dvd", "electronics", "kitchen"]),
+        _pairs(
+            partial(fetch_amazon_reviews, version="400"),
+            ["books", "dvd", "electronics", "kitchen"],
+        ),
     ),
 ]
 QUICK_REAL = [

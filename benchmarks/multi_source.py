@@ -28,7 +28,7 @@ from skadapt import (
     TrAdaBoostClassifier,
     TransferClassifier,
 )
-from skadapt.datasets import fetch_amazon_reviews400
+from skadapt.datasets import fetch_amazon_reviews
 
 N_ESTIMATORS = 20
 RELEVANT, POOLED = "TrAdaBoost, relevant source", "TrAdaBoost, all sources"
@@ -119,8 +119,8 @@ def concepts(seed, n_labeled, helpful, n_source=200, n_test=1000, d=20, drift=0.
 
 def reviews(seed, n_source=400, n_labeled=40):
     """Reviews of books, dvd and electronics; those of kitchen are the target."""
-    data = fetch_amazon_reviews400(
-        source=["books", "dvd", "electronics"], target="kitchen"
+    data = fetch_amazon_reviews(
+        ["books", "dvd", "electronics"], "kitchen", version="400"
     )
     rng = np.random.default_rng(seed)
     kept = [

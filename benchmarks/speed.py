@@ -286,25 +286,27 @@ def _tca_problem(n):
     return Xs, Xt, K, contrast
 
 
-def _tca_objective(W, K, contrast, mu):
-    """``tr((W'(KLK + mu I)W)^-1 W'KHKW)``, the same for every basis of a subspace."""
+def _tca_objective(W, K, contrast, reg):
+    """``tr((W'(KLK + reg I)W)^-1 W'KHKW)``, the same for every basis of a subspace."""
     KW = K @ W
     gap = contrast @ KW
     centred = KW - KW.mean(axis=0)
     return float(
         np.trace(
-            np.linalg.solve(np.outer(gap, gap) + mu * W.T @ W, centred.T @ centred)
+            np.linalg.solve(np.outer(gap, gap) + reg * W.T @ W, centred.T @ centred)
         )
     )
 
 
-def _tca_calls(peers, Xs, Xt, mu):
+def _tca_calls(peers, Xs, Xt, reg):
     arrays = {"Xs": Xs, "Xt": Xt}
-    options = {"n_components": 10, "mu": mu, "gamma": 1 / 20}
+    options = {"n_components": 10, "gamma": 1 / 20}
     return {
-        "skadapt": _own(lambda: transfer_components(Xs, Xt, kernel="rbf", **options)),
-        "skada": _peers_call(peers, "skada", "tca_skada", arrays, **options),
-        "adapt": _peers_call(peers, "adapt", "tca_adapt", arrays, **options),
+        "skadapt": _own(
+            lambda: transfer_components(Xs, Xt, kernel="rbf", reg=reg, **options)
+        ),
+        "skada": _peers_call(peers, "skada", "tca_skada", arrays, mu=reg, **options),
+        "adapt": _peers_call(peers, "adapt", "tca_adapt", arrays, mu=reg, **options),
     }
 
 
@@ -332,7 +334,7 @@ def _tca_times(peers, n, repeats):
             }
         rows.append(row)
     return Table(
-        f"Transfer components, rbf, {n} + {n} rows, d = 20, 10 components, mu = .1",
+        f"Transfer components, rbf, {n} + {n} rows, d = 20, 10 components, reg = .1",
         {
             "library": "{row}",
             "seconds": "{seconds:.2f}",
@@ -352,22 +354,22 @@ def _tca_optima(peers, n):
     Xs, Xt, K, contrast = _tca_problem(n)
     KH, gap = K - K.mean(axis=1, keepdims=True), K @ contrast
     rows = []
-    for mu in (0.1, 1.0, 10.0):
-        A = np.outer(gap, gap) + mu * np.eye(2 * n)
+    for reg in (0.1, 1.0, 10.0):
+        A = np.outer(gap, gap) + reg * np.eye(2 * n)
         last = (2 * n - 10, 2 * n - 1)
         optimum = eigh(KH @ KH.T, A, eigvals_only=True, subset_by_index=last).sum()
-        for name, call in _tca_calls(peers, Xs, Xt, mu).items():
+        for name, call in _tca_calls(peers, Xs, Xt, reg).items():
             result, _, failure = _in_turns({name: call}, 1, once=[name])[name]
-            row = {"row": f"mu={mu:g}: {failure or name}"}
+            row = {"row": f"reg={reg:g}: {failure or name}"}
             if failure is None:
                 W = _tca_coefficients(result)
-                row["objective"] = _tca_objective(W, K, contrast, mu)
+                row["objective"] = _tca_objective(W, K, contrast, reg)
                 row["share"] = row["objective"] / float(optimum)
             rows.append(row)
     return Table(
         f"Transfer components, rbf, {n} + {n} rows, against a dense eigensolver",
         {
-            "mu: library": "{row}",
+            "reg: library": "{row}",
             "objective": "{objective:.6g}",
             "share of optimum": "{share:.6f}",
         },

@@ -8,11 +8,17 @@ mapped source predicts the mapped target.
 """
 
 import matplotlib.pyplot as plt
-import numpy as np
-from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
-from skadapt import CORAL, TCA, PerDomain, SubspaceAlignment, TransferClassifier, mmd
+from skadapt import (
+    CORAL,
+    TCA,
+    PerDomain,
+    SubspaceAlignment,
+    TransferClassifier,
+    mmd,
+    plot_domains,
+)
 from skadapt.datasets import make_scaling
 
 data = make_scaling(n_source=300, n_target=300, random_state=0)
@@ -24,25 +30,25 @@ adapters = {
     "PerDomain": PerDomain(),
     "CORAL": CORAL(reg=0.01, align_means=True),
     "SubspaceAlignment": SubspaceAlignment(2, align_means=True),
-    "TCA": TCA(2, mu=0.01),
+    "TCA": TCA(2, reg=0.01),
 }
 
 # %%
 # The squared maximum mean discrepancy tells how far apart the domains are, under a
 # kernel as wide as the median distance of what it is given.
-fig, axes = plt.subplots(1, len(adapters), figsize=(14, 3.2), layout="constrained")
-for ax, (name, adapter) in zip(axes, adapters.items()):
+titles = {}
+for name, adapter in adapters.items():
     model = TransferClassifier(KNeighborsClassifier(5), adapter)
     model.fit(X, y, sample_domain=sample_domain)
     accuracy = model.score(X[target], y[target])
     Z = X if adapter is None else model.adapter_.transform(X, sample_domain)
     print(f"{name}: accuracy {accuracy:.3f}, MMD^2 {mmd(Z[source], Z[target]):.4f}")
-    if Z.shape[1] > 2:
-        Z = PCA(2).fit_transform(Z)
-    for label, colour in zip(np.unique(y), ("#1f77b4", "#d95f02", "#1b9e77")):
-        for rows, marker in ((source, "o"), (target, "x")):
-            mine = rows & (y == label)
-            ax.scatter(*Z[mine].T, s=10, marker=marker, color=colour, alpha=0.5, lw=1)
-    ax.set(xticks=[], yticks=[], title=f"{name}: {accuracy:.0%}")
-axes[0].set_xlabel("o source, x target; colour: class")
+    titles[name] = f"{name}: {accuracy:.0%}"
+
+# %%
+# No two panels have axes in common: each shows principal components of its own, where
+# there are more than two columns.
+mappers = [(titles[name], adapters[name]) for name in adapters if name != "none"]
+plot = plot_domains(X, y, sample_domain, mappers)
+plot.axes[0].set_title(titles["none"])
 plt.show()

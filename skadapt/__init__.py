@@ -21,6 +21,7 @@ _MODULES = {
         "DegenerateWeightsWarning",
         "NegativeTransferWarning",
     ),
+    "skadapt._ensemble": ("AdapterEnsembleClassifier",),
     "skadapt._transfer": ("TransferClassifier", "TransferRegressor"),
     "skadapt.instance": (
         "BBSE",
@@ -49,19 +50,32 @@ _MODULES = {
         "ulsif",
     ),
     "skadapt.feature": (
+        "BDA",
         "CORAL",
         "CoCC",
         "DCI",
+        "EasyAdaptClassifier",
+        "EasyTL",
+        "FeatureAugmentation",
+        "GFK",
+        "JDA",
+        "JGSA",
+        "MEDA",
         "MSDA",
+        "OTMapping",
         "PerDomain",
         "SCL",
+        "SSTCA",
         "SubspaceAlignment",
         "TCA",
         "TwoStageFeatureClassifier",
         "TwoStageFeatureSelector",
         "coral",
         "dci",
+        "geodesic_flow_kernel",
         "msda",
+        "ot_mapping",
+        "sstca",
         "subspace_alignment",
         "transfer_components",
     ),
@@ -72,9 +86,19 @@ _MODULES = {
         "importance_weighted_cv_score",
         "importance_weighted_scorer",
     ),
-    "skadapt.plotting": ("WeightsDisplay",),
+    "skadapt.plotting": ("WeightsDisplay", "plot_domains"),
+}
+# Names of an extra: reached from here as well, but not by `from skadapt import *`,
+# which has to work without the extra.
+_EXTRAS = {
+    "skadapt.deep": (
+        "FineTuneClassifier",
+        "FineTuneRegressor",
+        "TorchFeatures",
+    ),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
+_HOME_OF_EXTRAS = {name: home for home, names in _EXTRAS.items() for name in names}
 _SUBMODULES = (
     "datasets",
     "feature",
@@ -92,7 +116,9 @@ def __getattr__(name):
         value = getattr(import_module(_HOME[name]), name)
         globals()[name] = value
         return value
-    if name in _SUBMODULES:
+    if name in _HOME_OF_EXTRAS:
+        return getattr(import_module(_HOME_OF_EXTRAS[name]), name)
+    if name in _SUBMODULES or f"{__name__}.{name}" in _EXTRAS:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -117,7 +117,9 @@ class _BaseTransfer(BasePredictor):
         if takes_domains(estimator):
             raise ValueError(
                 f"{type(estimator).__name__} takes sample_domain itself: fit it by "
-                f"itself instead of as the estimator of {type(self).__name__}."
+                f"itself instead of as the estimator of {type(self).__name__}, or as "
+                "the last step of a Pipeline after the adapter, "
+                f"make_pipeline(adapter, {type(estimator).__name__}())."
             )
         check_consistent_length(X, y)
         y = as_labels(y)

@@ -35,5 +35,8 @@ def test_demo_prints_its_table_and_writes_its_figure(tmp_path):
     assert "51.25" in rows["none (source only)"]
     assert "63.11" in rows["PerDomain (means)"]
     assert "67.61" in rows["PerDomain"]
-    assert "PerDomain helped most" in out
+    assert "JDA helped most" in out
     assert "Worse than no adaptation: TCA" in out
+    assert float(rows["EasyTL"].split()[1]) > 65
+    assert float(rows["MEDA"].split()[1]) >= 84
+    assert "Best of all: MEDA" in out

@@ -1,23 +1,26 @@
-"""WeightsDisplay: the bars are counted again here."""
+"""WeightsDisplay: the bars are counted again here. plot_domains: so are the points."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
 from skadapt import (
     CORAL,
     KMM,
+    TCA,
     GaussianWeights,
     NearestNeighborWeights,
     PerDomain,
     TransferClassifier,
 )
-from skadapt.datasets import make_covariate_shift
-from skadapt.plotting import WeightsDisplay
+from skadapt.datasets import make_covariate_shift, make_scaling
+from skadapt.plotting import WeightsDisplay, plot_domains
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -187,3 +190,172 @@ for draw in (display.plot, lambda: WeightsDisplay.from_weights([1.0, 2.0])):
         raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Both domains, before and after mappers
+
+
+@pytest.fixture(scope="module")
+def scaled():
+    """Four columns, domains interleaved."""
+    data = make_scaling(60, 50, random_state=0)
+    rows = np.random.default_rng(0).permutation(110)
+    X = np.c_[data.X, data.X[:, ::-1] ** 2][rows][:, :4]
+    return X, data.y[rows], data.sample_domain[rows]
+
+
+def drawn(ax):
+    """All points of one Axes."""
+    return np.vstack([part.get_offsets() for part in ax.collections])
+
+
+def sorted_rows(Z):
+    return Z[np.lexsort(Z.T)]
+
+
+def test_every_row_is_drawn_where_its_mapper_puts_it(scaled):
+    X, y, ids = scaled
+    mappers = [PerDomain(), make_pipeline(PerDomain(), TCA(2))]
+    plot = plot_domains(X, y, ids, mappers)
+    titles = [ax.get_title() for ax in plot.axes]
+    assert titles == ["before", "PerDomain", "PerDomain, TCA"]
+    Z = PerDomain().fit(X, y, sample_domain=ids).transform(X, sample_domain=ids)
+    Z = Z - Z.mean(axis=0)
+    _, vectors = np.linalg.eigh(Z.T @ Z)
+    np.testing.assert_allclose(
+        np.abs(plot.points[1]), np.abs(Z @ vectors[:, :-3:-1]), atol=1e-9
+    )
+    # Two columns are drawn as they are.
+    Z = PerDomain().fit(X, y, sample_domain=ids).transform(X, sample_domain=ids)
+    mapped = TCA(2).fit(Z, sample_domain=ids).transform(Z)
+    np.testing.assert_allclose(plot.points[2], mapped)
+    for ax, points in zip(plot.axes, plot.points):
+        np.testing.assert_allclose(sorted_rows(drawn(ax)), sorted_rows(points))
+        assert ax.figure is plot.figure
+    plot.figure.canvas.draw()
+
+
+def test_colour_is_the_class_and_marker_the_domain(scaled):
+    X, y, ids = scaled
+    ids = np.where(ids < 0, ids, 1 + (X[:, 0] > np.median(X[:, 0])))
+    plot = plot_domains(X, y, ids)
+    (ax,), (Z,) = plot.axes, plot.points
+    places = {tuple(point): row for row, point in enumerate(Z)}
+    seen = {}
+    for part in ax.collections:
+        if len(part.get_offsets()):
+            key = tuple(part.get_facecolor()[0]), len(part.get_paths()[0].vertices)
+            rows = [places[tuple(point)] for point in part.get_offsets()]
+            assert len(set(y[rows])) == len(set(ids[rows])) == 1
+            seen.setdefault(key, set()).add((y[rows[0]], ids[rows[0]]))
+    assert all(len(group) == 1 for group in seen.values())
+    assert len(seen) == len({*zip(y, ids)})
+    texts = [text.get_text() for text in plot.figure.legends[0].get_texts()]
+    classes = sorted({str(label) for label in y})
+    assert texts == ["source 1", "source 2", "target", *classes]
+
+
+@pytest.mark.parametrize("labels", ["float", "object", None])
+def test_rows_without_label_are_grey(scaled, labels):
+    X, y, ids = scaled
+    y = y.astype(float) if labels == "float" else y.astype(object)
+    y[ids < 0] = np.nan if labels == "float" else None
+    plot = plot_domains(X, None if labels is None else y, ids)
+    grey = [
+        part
+        for part in plot.axes[0].collections
+        if len(part.get_offsets()) and len({*part.get_facecolor()[0][:3]}) == 1
+    ]
+    points = np.vstack([part.get_offsets() for part in grey])
+    expected = plot.points[0][ids < 0] if labels else plot.points[0]
+    np.testing.assert_allclose(sorted_rows(points), sorted_rows(expected))
+
+
+def test_mappers_see_no_target_label(scaled):
+    X, y, ids = scaled
+    seen = []
+
+    class Recorder(PerDomain):
+        def fit(self, X, y=None, *, sample_domain=None):
+            seen.append(y)
+            return super().fit(X, y, sample_domain=sample_domain)
+
+    mapper = Recorder()
+    plot_domains(X, y, ids, [mapper])
+    np.testing.assert_array_equal(np.isnan(seen[0]), ids < 0)
+    np.testing.assert_array_equal(seen[0][ids > 0], y[ids > 0])
+    assert not hasattr(mapper, "n_features_in_")  # a clone was fitted
+
+
+def test_at_most_max_rows_of_each_domain(scaled):
+    X, y, ids = scaled
+    plot = plot_domains(X, y, ids, max_rows=7)
+    places = {tuple(point) for point in drawn(plot.axes[0])}
+    kept = np.array([tuple(point) in places for point in plot.points[0]])
+    assert kept[ids > 0].sum() == kept[ids < 0].sum() == 7
+    again = drawn(plot_domains(X, y, ids, max_rows=7).axes[0])
+    np.testing.assert_array_equal(again, drawn(plot.axes[0]))
+    assert len(drawn(plot_domains(X, y, ids, max_rows=None).axes[0])) == 110
+
+
+def test_one_column_and_sparse_rows(scaled):
+    X, y, ids = scaled
+    lines = plot_domains(X[:, :1], y, ids).points[0]
+    np.testing.assert_array_equal(lines[:, 0], X[:, 0])
+    assert set(lines[ids > 0, 1]) == {1} and set(lines[ids < 0, 1]) == {0}
+    counts = np.abs(X)
+    plot = plot_domains(
+        sparse.csr_array(counts), y, ids, [PerDomain(MaxAbsScaler()), MaxAbsScaler()]
+    )
+    centred = counts - counts.mean(axis=0)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    np.testing.assert_allclose(
+        np.abs(plot.points[0]), np.abs(centred @ vectors[:, :-3:-1]), atol=1e-9
+    )
+
+
+def test_panels_wrap_and_axes_can_be_given(scaled, pyplot):
+    X, y, ids = scaled
+    plot = plot_domains(X, y, ids, [("a", StandardScaler())] * 4)
+    assert len(plot.axes) == len(plot.figure.axes) == 5
+    figure, axes = pyplot.subplots(1, 3)
+    plot = plot_domains(X, y, ids, [CORAL()], axes=axes[:2])
+    assert plot.figure is figure and plot.axes[1] is axes[1]
+    assert not axes[2].collections
+    assert axes[1].get_legend() is not None and not figure.legends
+
+
+def test_many_classes_have_no_legend():
+    rng = np.random.default_rng(0)
+    X, y, ids = rng.normal(size=(60, 3)), np.arange(60) % 12, np.repeat([1, -1], 30)
+    plot = plot_domains(X, y, ids)
+    texts = [text.get_text() for text in plot.figure.legends[0].get_texts()]
+    assert texts == ["source", "target"]
+    colours = {tuple(part.get_facecolor()[0]) for part in plot.axes[0].collections}
+    assert len(colours) == 12
+
+
+def test_inputs_stay_as_they_are(scaled):
+    X, y, ids = (array.copy() for array in scaled)
+    for array in (X, y, ids):
+        array.flags.writeable = False
+    plot_domains(X, y, ids, [PerDomain()])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mappers": [KMM()]}, "KMM maps no rows"),
+        ({"mappers": [make_pipeline(PerDomain(), KMM())]}, "Pipeline maps no rows"),
+        ({"mappers": [None]}, "NoneType maps no rows"),
+        ({"mappers": CORAL()}, "'mappers' parameter"),
+        ({"axes": [1, 2]}, "2 axes for 1 panels"),
+        ({"max_rows": 0}, "'max_rows' parameter"),
+        ({"y": [0, 1]}, "inconsistent"),
+        ({"sample_domain": np.ones(110, dtype=int)}, "target"),
+    ],
+)
+def test_bad_plots_are_refused(scaled, change, message):
+    X, y, ids = scaled
+    with pytest.raises(ValueError, match=message):
+        plot_domains(**{"X": X, "y": y, "sample_domain": ids, **change})

@@ -38,29 +38,6 @@ _ORIGINALS = [
 ]
 
 _DESCR = """\
-Amazon reviews, 400 terms
--------------------------
-
-Reviews of books (2,000), dvds (1,999), electronics (1,998) and kitchen appliances
-(1,999) from the shop Amazon, half of them positive (four or five stars) and half
-negative (one or two). A row holds the weights of 400 terms in one review; weights are
-not negative and have the sum 1. Which terms they are is not in the release, and the
-reviews themselves are not either.
-
-The nearest class mean of the source, after each column of each domain is brought to
-mean 0 and variance 1, is right on 77.84 % of the target rows on average over the twelve
-ordered pairs, from 73.0 % (electronics to books) to 84.6 % (electronics to kitchen).
-
-The release states no licence; the texts belong to their authors. Cite
-
-- J. Blitzer, M. Dredze, F. Pereira, "Biographies, Bollywood, boom-boxes and blenders:
-  domain adaptation for sentiment classification", ACL 2007, for the reviews.
-- M. Chen, Z. Xu, K. Weinberger, F. Sha, "Marginalized denoising autoencoders for domain
-  adaptation", ICML 2012, for their preparation.
-"""
-
-
-_DESCR_REVIEWS = """\
 Amazon reviews
 --------------
 
@@ -76,6 +53,13 @@ come the "test" rows, with labels that are not quite balanced: 4,465 of books, 3
 dvds, 5,681 of electronics and 5,945 of kitchen appliances. Papers use them as
 unlabelled rows, as test rows, or as both: say which.
 
+"400": the weights of 400 terms in the labelled reviews, not negative and with the sum
+1. Which terms they are is not in the release. A review of dvd and of kitchen and two of
+electronics are missing. The nearest class mean of the source, after each column of each
+domain is brought to mean 0 and variance 1, is right on 77.84 % of the target rows on
+average over the twelve ordered pairs, from 73.0 % (electronics to books) to 84.6 %
+(electronics to kitchen).
+
 Percentage of target rows on which a linear SVM is right that has learnt from the 2,000
 train rows of the source, mean of the twelve ordered pairs: 77.9 for tf-idf weights of
 the words and pairs of words of the raw text (C = 1, the target's 2,000 rows), 76.8 for
@@ -87,7 +71,7 @@ The releases state no licence for the texts, which belong to their authors. Cite
 - J. Blitzer, M. Dredze, F. Pereira, "Biographies, Bollywood, boom-boxes and blenders:
   domain adaptation for sentiment classification", ACL 2007, for the reviews.
 - M. Chen, Z. Xu, K. Weinberger, F. Sha, "Marginalized denoising autoencoders for domain
-  adaptation", ICML 2012, for the 5,000 terms.
+  adaptation", ICML 2012, for the 5,000 and the 400 terms.
 """
 
 
@@ -95,7 +79,7 @@ The releases state no licence for the texts, which belong to their authors. Cite
     {
         "source": [str, list, tuple, None],
         "target": [str, list, tuple, None],
-        "version": [StrOptions({"raw", "5000"})],
+        "version": [StrOptions({"raw", "5000", "400"})],
         "subset": [StrOptions({"train", "test", "all"})],
         "data_home": [str, os.PathLike, None],
         "download_if_missing": ["boolean"],
@@ -111,12 +95,14 @@ def fetch_amazon_reviews(
     data_home=None,
     download_if_missing=True,
 ):
-    """Load the Amazon reviews as texts or as counts of 5,000 terms (classification).
+    """Load the Amazon reviews: texts, counts or weights of terms (classification).
 
     Two classes of the same size in four domains: books, dvd, electronics and kitchen,
-    2,000 labelled reviews each [1]_. Nothing is downloaded: put the packed file into
-    `data_home`, ``amazon-reviews.json.xz`` (1.9 MB) for the texts or
-    ``amazon5000.npz`` (3.4 MB) for the counts (see the notes).
+    2,000 labelled reviews each [1]_. The packed file of the weights of 400 terms,
+    ``amazon400.npz`` (0.3 MB), is made from four pinned files when it is not in
+    `data_home`. The others are not downloaded: put ``amazon-reviews.json.xz``
+    (1.9 MB) for the texts or ``amazon5000.npz`` (3.4 MB) for the counts there (see
+    the notes).
 
     Parameters
     ----------
@@ -129,9 +115,10 @@ def fetch_amazon_reviews(
         without them all rows come with positive ids, a plain table of which no part is
         a target yet.
 
-    version : {"raw", "5000"}, default="raw"
-        Whether X holds the reviews as strings or how often each of 5,000 terms [2]_
-        occurs in them.
+    version : {"raw", "5000", "400"}, default="raw"
+        Whether X holds the reviews as strings, how often each of 5,000 terms [2]_
+        occurs in them, or the weights of 400 terms. The last lacks a review of dvd and
+        of kitchen and two of electronics.
 
     subset : {"train", "test", "all"}, default="train"
         Which rows of each domain: the 2,000 that the collection calls labelled, the
@@ -142,8 +129,8 @@ def fetch_amazon_reviews(
         The data folder, see :func:`~skadapt.datasets.get_data_home`.
 
     download_if_missing : bool, default=True
-        Without effect, and here because every loader has it: no public file is pinned
-        from which the packed ones could be made.
+        Whether to download when the packed file of version ``"400"`` is absent. No
+        public file is pinned from which those of the others could be made.
 
     Returns
     -------
@@ -151,9 +138,10 @@ def fetch_amazon_reviews(
         Source rows first, then target rows; inside each part domain after domain
         (books, dvd, electronics, kitchen), and in each domain train before test rows:
 
-        X : ndarray of shape (n,) or csr_array of shape (n, 5000)
+        X : ndarray of shape (n,), csr_array (n, 5000) or ndarray (n, 400)
             The reviews as strings, dtype object, each its title, a line break and its
-            text; or counts, float64.
+            text; or counts, float64; or weights, float64, with row sums 1, some 6 %
+            of which are not zero.
         y : ndarray of shape (n,)
             1 for a positive review, 0 for a negative one, int64. **Labels of the
             target rows are given too**: mask them (NaN in a float `y`) where a method
@@ -167,8 +155,8 @@ def fetch_amazon_reviews(
         rating : ndarray of shape (n,) or None
             Number of stars, 1, 2, 4 or 5, int64, with version ``"raw"``.
         feature_names : list of str or None
-            ``"term0"`` to ``"term4999"``, since the release does not say which terms
-            they are; None for texts.
+            ``"term0"`` and so on, since the releases do not say which terms they are;
+            None for texts.
         domain_names : list of str
             ``domain_names[i - 1]`` is the domain whose id is i or -i.
         target_names : list of str
@@ -180,9 +168,9 @@ def fetch_amazon_reviews(
     ------
     ValueError
         If only one of `source` and `target` is given, a name is unknown, a domain is
-        in both, or test rows of the texts are asked for.
+        in both, or test rows are asked for of a version that has none.
     FileNotFoundError
-        If the packed file is absent.
+        If the packed file is absent and may not or cannot be downloaded.
 
     See Also
     --------
@@ -214,23 +202,32 @@ def fetch_amazon_reviews(
     ... )  # doctest: +SKIP
     >>> data.X.shape, (data.split == "train").sum()  # doctest: +SKIP
     ((12051, 5000), np.int64(4000))
+    >>> data = fetch_amazon_reviews(
+    ...     "books", ["dvd", "kitchen"], version="400"
+    ... )  # doctest: +SKIP
+    >>> data.X.shape, sorted(set(data.sample_domain.tolist()))  # doctest: +SKIP
+    ((5998, 400), [-4, -2, 1])
     """
     parts = check_parts(source, target, _DOMAIN_NAMES)
-    if version == "raw" and subset == "test":
+    if version != "5000" and subset == "test":
         raise ValueError(
-            "subset='test' asks for rows that only version='5000' has: there are no "
-            "other texts than those of the train rows."
+            "subset='test' asks for rows that only version='5000' has: version="
+            f"{version!r} has the train rows and no others."
         )
-    path = packed_file(
-        "amazon-reviews.json.xz" if version == "raw" else "amazon5000.npz",
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+    options = {"data_home": data_home, "download_if_missing": download_if_missing}
+    rating = feature_names = None
     if version == "raw":
+        path = packed_file("amazon-reviews.json.xz", **options)
         X, y, domain, split, rating = _texts(path)
+    elif version == "5000":
+        X, y, domain, split = _counts(packed_file("amazon5000.npz", **options), subset)
     else:
-        X, y, domain, split = _counts(path, subset)
-        rating = None
+        path = packed_file(
+            "amazon400.npz", originals=_ORIGINALS, convert=_pack, **options
+        )
+        X, y, domain, split = _weights(path)
+    if version != "raw":
+        feature_names = [f"term{k}" for k in range(X.shape[1])]
     rows, sample_domain = select_rows(domain, parts)
     return Bunch(
         X=X[rows],
@@ -238,12 +235,10 @@ def fetch_amazon_reviews(
         sample_domain=sample_domain,
         split=split[rows],
         rating=None if rating is None else rating[rows],
-        feature_names=(
-            None if version == "raw" else [f"term{k}" for k in range(_N_COUNTED_TERMS)]
-        ),
+        feature_names=feature_names,
         domain_names=list(_DOMAIN_NAMES),
         target_names=list(_TARGET_NAMES),
-        DESCR=_DESCR_REVIEWS,
+        DESCR=_DESCR,
     )
 
 
@@ -283,113 +278,13 @@ def _counts(path, subset):
     return X, *(np.concatenate(part) for part in (y, domain, split))
 
 
-@validate_params(
-    {
-        "source": [str, list, tuple, None],
-        "target": [str, list, tuple, None],
-        "data_home": [str, os.PathLike, None],
-        "download_if_missing": ["boolean"],
-    },
-    prefer_skip_nested_validation=True,
-)
-def fetch_amazon_reviews400(
-    *, source=None, target=None, data_home=None, download_if_missing=True
-):
-    """Load the Amazon reviews as weights of 400 terms (classification).
-
-    Two classes of nearly the same size in four domains: books (2,000 rows), dvd
-    (1,999), electronics (1,998) and kitchen (1,999) [1]_. The packed file,
-    ``amazon400.npz`` (0.3 MB), is made from four pinned files when it is not in
-    `data_home`.
-
-    Parameters
-    ----------
-    source : str or list of str, default=None
-        Domain or domains that take the part of the source, among ``"books"``,
-        ``"dvd"``, ``"electronics"`` and ``"kitchen"``.
-
-    target : str or list of str, default=None
-        Domain or domains that take the part of the target. Give both or neither:
-        without them all rows come with positive ids, a plain table of which no part is
-        a target yet.
-
-    data_home : str or path-like, default=None
-        The data folder, see :func:`~skadapt.datasets.get_data_home`.
-
-    download_if_missing : bool, default=True
-        Whether to download when the packed file is absent.
-
-    Returns
-    -------
-    data : :class:`~sklearn.utils.Bunch`
-        Source rows first, then target rows, in the order of the packed file (books,
-        dvd, electronics, kitchen) inside each part:
-
-        X : ndarray of shape (n, 400)
-            The weight of each term in each review, float64, with row sums 1. Some 6 %
-            are not zero: ``scipy.sparse.csr_array(X)`` where that helps.
-        y : ndarray of shape (n,)
-            1 for a positive review, 0 for a negative one, int64. **Labels of the
-            target rows are given too**: mask them (NaN in a float `y`) where a method
-            must not see them.
-        sample_domain : ndarray of shape (n,)
-            The domain's id, int64: 1 books, 2 dvd, 3 electronics, 4 kitchen, with a
-            minus sign for target rows. All positive when `source` and `target` are
-            None.
-        feature_names : list of str
-            ``"term0"`` to ``"term399"``: the release does not say which terms they
-            are.
-        domain_names : list of str
-            ``domain_names[i - 1]`` is the domain whose id is i or -i.
-        target_names : list of str
-            ``target_names[k]`` is the name of class k.
-        DESCR : str
-            What the data are, where they come from and whom to cite.
-
-    Raises
-    ------
-    ValueError
-        If only one of `source` and `target` is given, a name is unknown, or a domain
-        is in both.
-    FileNotFoundError
-        If the packed file is absent and may not or cannot be downloaded.
-
-    References
-    ----------
-    .. [1] J. Blitzer, M. Dredze, F. Pereira, "Biographies, Bollywood, boom-boxes and
-       blenders: domain adaptation for sentiment classification", ACL 2007.
-
-    Examples
-    --------
-    >>> from skadapt.datasets import fetch_amazon_reviews400
-    >>> data = fetch_amazon_reviews400(
-    ...     source="books", target=["dvd", "kitchen"]
-    ... )  # doctest: +SKIP
-    >>> data.X.shape, sorted(set(data.sample_domain.tolist()))  # doctest: +SKIP
-    ((5998, 400), [-4, -2, 1])
-    """
-    parts = check_parts(source, target, _DOMAIN_NAMES)
-    path = packed_file(
-        "amazon400.npz",
-        originals=_ORIGINALS,
-        convert=_pack,
-        data_home=data_home,
-        download_if_missing=download_if_missing,
-    )
+def _weights(path):
+    """Return the weights of 400 terms, domain after domain."""
     with np.load(path) as packed:
         X = [_dense(packed, name) for name in _DOMAIN_NAMES]
-        y = [packed[f"{name}_y"] for name in _DOMAIN_NAMES]
+        y = [packed[f"{name}_y"].astype(np.int64) for name in _DOMAIN_NAMES]
     domain = np.repeat(np.arange(1, len(y) + 1), [len(part) for part in y])
-    rows, sample_domain = select_rows(domain, parts)
-    return Bunch(
-        X=np.vstack(X)[rows],
-        y=np.concatenate(y)[rows].astype(np.int64),
-        sample_domain=sample_domain,
-        feature_names=[f"term{k}" for k in range(_N_TERMS)],
-        domain_names=list(_DOMAIN_NAMES),
-        target_names=list(_TARGET_NAMES),
-        DESCR=_DESCR,
-    )
+    return np.vstack(X), np.concatenate(y), domain, np.full(len(domain), "train")
 
 
 def _dense(packed, name):

@@ -82,3 +82,29 @@ def select_rows(ids, parts):
         return np.arange(len(ids)), ids
     source, target = (np.flatnonzero(np.isin(ids, part)) for part in parts)
     return np.r_[source, target], np.r_[ids[source], -ids[target]]
+
+
+def check_two_parts(source, target, names):
+    """Return the ids of the two domains that take the parts, None for a plain table.
+
+    With two domains one part names the other.
+
+    Parameters
+    ----------
+    source, target : str or None
+        One of `names` each. None is the other domain; None for both stands for all
+        rows, all of them with positive ids.
+
+    names : sequence of two str
+        What the domains are called; the id of ``names[i - 1]`` is i.
+
+    Returns
+    -------
+    parts : tuple (source_ids, target_ids) of list of int, or None
+        None when `source` and `target` are None.
+    """
+    if source is None and target in names:
+        source = names[1 - names.index(target)]
+    elif target is None and source in names:
+        target = names[1 - names.index(source)]
+    return check_parts(source, target, names)

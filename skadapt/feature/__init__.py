@@ -1,11 +1,23 @@
 """Methods that change the columns of source and target."""
 
+from skadapt.feature._bda import BDA
 from skadapt.feature._cocc import CoCC
 from skadapt.feature._coral import CORAL, CORALResult, coral
 from skadapt.feature._dci import DCI, DCIResult, dci
+from skadapt.feature._easytl import EasyTL
+from skadapt.feature._feature_augmentation import (
+    EasyAdaptClassifier,
+    FeatureAugmentation,
+)
+from skadapt.feature._gfk import GFK, GeodesicFlowResult, geodesic_flow_kernel
+from skadapt.feature._jda import JDA
+from skadapt.feature._jgsa import JGSA
+from skadapt.feature._meda import MEDA
 from skadapt.feature._msda import MSDA, MSDAResult, msda
+from skadapt.feature._ot_mapping import OTMapping, OTMappingResult, ot_mapping
 from skadapt.feature._per_domain import PerDomain
 from skadapt.feature._scl import SCL, CorrespondencesResult
+from skadapt.feature._sstca import SSTCA, SSTCAResult, sstca
 from skadapt.feature._subspace_alignment import (
     SubspaceAlignment,
     SubspaceAlignmentResult,
@@ -18,16 +30,29 @@ from skadapt.feature._two_stage import (
 )
 
 __all__ = [
+    "BDA",
     "CORAL",
     "CORALResult",
     "CoCC",
     "CorrespondencesResult",
     "DCI",
     "DCIResult",
+    "EasyAdaptClassifier",
+    "EasyTL",
+    "FeatureAugmentation",
+    "GFK",
+    "GeodesicFlowResult",
+    "JDA",
+    "JGSA",
+    "MEDA",
     "MSDA",
     "MSDAResult",
+    "OTMapping",
+    "OTMappingResult",
     "PerDomain",
     "SCL",
+    "SSTCA",
+    "SSTCAResult",
     "SubspaceAlignment",
     "SubspaceAlignmentResult",
     "TCA",
@@ -36,7 +61,10 @@ __all__ = [
     "TwoStageFeatureSelector",
     "coral",
     "dci",
+    "geodesic_flow_kernel",
     "msda",
+    "ot_mapping",
+    "sstca",
     "subspace_alignment",
     "transfer_components",
 ]

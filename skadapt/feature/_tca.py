@@ -8,34 +8,42 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from skadapt._base import BaseMapper, check_samples
-from skadapt._kernels import (
-    KERNEL_NAMES,
-    check_symmetric,
-    kernel_matrix,
-    resolve_gamma,
+from skadapt._kernels import resolve_gamma
+from skadapt.feature._transfer_space import (
+    DEFAULT_COMPONENTS,
+    KERNELS,
+    LINEAR,
+    FeatureSpace,
+    FourierRows,
+    KernelRows,
+    check_rank,
+    check_unit_rows,
+    embed,
+    is_one_of,
+    map_of_rows,
+    row_moments,
+    square_kernel,
+    take_rows,
+    unit_rows,
 )
-from skadapt.solvers._moments import DomainMoments
-from skadapt.solvers._transfer_components import (
-    Components,
-    kernel_components,
-    linear_components,
-)
-
-# Dimension when none is given, or the rank if lower; published settings lie
-# between 20 and 100.
-_DEFAULT_COMPONENTS = 30
+from skadapt.solvers._transfer_components import Components
 
 _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
-    "kernel": [StrOptions({*KERNEL_NAMES, "precomputed"}), callable],
+    "kernel": [StrOptions({*KERNELS, "precomputed"}), callable],
     "gamma": [Interval(Real, 0, None, closed="neither"), None],
-    "mu": [Interval(Real, 0, None, closed="neither")],
+    "reg": [Interval(Real, 0, None, closed="neither")],
     "scale": [StrOptions({"unit", "whiten"})],
+    "normalize": ["boolean"],
+    "approximation": [StrOptions({"nystroem", "rff"}), None],
+    "n_landmarks": [Interval(Integral, 1, None, closed="left")],
     "tol": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+    "random_state": ["random_state"],
 }
 
 
@@ -47,7 +55,8 @@ class TCAResult(NamedTuple):
     embedding : ndarray of shape (n_source + n_target, n_components)
         Mapped rows, source first.
     coefficients : ndarray of shape (n_source + n_target, n_components)
-        The matrix W.
+        The matrix W; of shape (n_features, n_components) for the primal problem and
+        (n_landmarks, n_components) with an approximation.
     objective : float
         Value of the objective.
     mmd : float
@@ -74,7 +83,7 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     kernel matrix of all rows, H the centring matrix and L = l l' for the vector l
     that is 1/n_s on source and -1/n_t on target rows ::
 
-        max_W  tr( (W'(K L K + mu I)W)^(-1)  W'K H K W ),
+        max_W  tr( (W'(K L K + reg I)W)^(-1)  W'K H K W ),
 
     and a row x maps to ``k(x, X) W``, whatever its domain.
 
@@ -83,42 +92,61 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     n_components : int, default=None
         Number of components, at most the rank of the centred kernel matrix.
         None: 30, or the rank if it is lower.
-    kernel : {"linear", "rbf", "poly", "laplacian", "precomputed"} or callable, \
-            default="linear"
+    kernel : {"linear", "rbf", "poly", "laplacian", "primal", "precomputed"} or \
+            callable, default="linear"
         Kernel. ``"poly"`` is ``(gamma x'z + 1)^3``; a callable takes two rows and
         returns a number; ``"precomputed"``: X is the square kernel matrix in
         `fit`, and the kernel between new and fitted rows in `transform`.
+        ``"primal"`` is the same problem with the columns of X in the place of those
+        of K: a row x maps to ``x W``, and `reg` weighs the norm of these directions.
+        The linear kernel gives the leading columns more weight: its problem is the
+        primal one on ``X V D``, where X = U D V'.
     gamma : float, default=None
         Parameter of the rbf, laplacian and poly kernels. None: 1 / median of the
         squared (laplacian: L1) distances between distinct rows of both domains
         together, over 2,000 rows if there are more; 1 / n_features for poly.
-    mu : float, default=1.0
-        Weight of the norm of W against the gap of the means; small values force
-        the means together. The published code divides L by ``l'l``, which is
-        ``mu = 1/n_s + 1/n_t`` here.
+    reg : float, default=1.0
+        Weight of the norm of W against the gap of the means (mu in [1]_); small
+        values force the means together.
     scale : {"unit", "whiten"}, default="unit"
         Length of the components. ``"unit"`` gives the columns of W norm 1, so
         that components of little variance stay small; the published figures are
         reached only so. ``"whiten"`` is the constraint ``W'K H K W = I`` of the
         paper, which blows noise up to the size of the leading components.
+    normalize : bool, default=False
+        Do as the published codes do: bring rows to length 1 before the map and after
+        it, and divide L by its norm ``l'l = 1/n_s + 1/n_t``, which multiplies `reg` by
+        it.
+    approximation : {"nystroem", "rff"}, default=None
+        Replace the kernel by the inner products of few features: of Nystroem's
+        method, from rows drawn from both domains, or random Fourier features (rbf
+        only). Then the cost is one pass over the rows.
+    n_landmarks : int, default=100
+        Number r of the rows drawn, or of the Fourier features.
     tol : float, default=1e-8
         Relative accuracy of the eigenvalues in the Lanczos solver.
     max_iter : int, default=None
         Largest number of its restarts, after which a dense solver takes over.
         None: ARPACK's default, 10 n.
+    random_state : int, RandomState instance or None, default=None
+        Draws what the approximation draws.
 
     Attributes
     ----------
     coefficients_ : ndarray of shape (n_samples, n_components)
-        W, for all kernels but the linear one.
+        W, where the kernel is neither linear nor primal. With an approximation, of
+        shape (n_landmarks, n_components): rows map to ``k(x, X_fit_) coefficients_``
+        or ``cos(x random_weights_ + random_offset_) coefficients_``.
     components_ : ndarray of shape (n_features, n_components)
-        ``X'W``, for the linear kernel: rows map to ``x components_``.
+        ``X'W`` for the linear kernel and W for the primal problem: rows map to ``x
+        components_``.
     eigenvalues_ : ndarray of shape (n_components,)
         Generalised eigenvalues; their sum is the objective above.
     objective_ : float
         Value of the objective.
     mmd_ : float
-        ``||W'K l||^2``: squared distance of the domain means in the embedding.
+        ``||W'K l||^2``: squared distance of the domain means in the embedding, before
+        its rows are brought to length 1.
     residual_ : float
         ``max_j ||S q_j - phi_j q_j|| / phi_1`` of the symmetric form of the
         eigenproblem.
@@ -127,7 +155,11 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     gamma_ : float or None
         The gamma in use; None if the kernel has none.
     X_fit_ : {ndarray, sparse matrix} of shape (n_samples, n_features)
-        Rows of `fit`, for kernels that need them.
+        Rows of `fit`, or the landmarks, for kernels that need them.
+    random_weights_ : ndarray of shape (n_features, n_landmarks)
+        Frequencies of the random Fourier features.
+    random_offset_ : ndarray of shape (n_landmarks,)
+        Their phases.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -136,8 +168,9 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     Raises
     ------
     ValueError
-        If `n_components` exceeds the rank, or a precomputed kernel is not square
-        and symmetric.
+        If `n_components` exceeds the rank, if a precomputed kernel is not square and
+        symmetric or is to be normalised, or if `approximation` does not go with the
+        kernel.
     TypeError
         If X is sparse and the kernel precomputed or a callable.
 
@@ -151,13 +184,17 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     See Also
     --------
     transfer_components : The same as a function.
+    JDA : Also brings the means of the classes together.
 
     Notes
     -----
     K L K has rank one, so the problem is a symmetric eigenproblem for an operator
     that costs two products with K: O(n^2) for each of some fifty Lanczos steps,
-    and K is the only n x n matrix. With the linear kernel and fewer columns than
-    rows K is not formed; the cost is O(n d^2 + d^3).
+    and K is the only n x n matrix. With the linear kernel or the primal problem and
+    fewer columns than rows K is not formed; the cost is O(n d^2 + d^3) and the memory
+    a centred copy of each domain. With an approximation it is O(n r (d + r) + r^3)
+    and r^2 numbers beside X, of which `normalize` makes a copy; domains whose rows do
+    not follow one another in X are copied, too.
 
     With domains standardised one by one the means agree already and the linear
     kernel leaves nothing to adapt: the result is a scaled PCA of all rows.
@@ -167,6 +204,9 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     .. [1] S. J. Pan, I. W. Tsang, J. T. Kwok, Q. Yang. Domain adaptation via
        transfer component analysis. IEEE Transactions on Neural Networks 22(2),
        2011, section III.
+    .. [2] M. Long, J. Wang, G. Ding, J. Sun, P. S. Yu. Transfer feature learning with
+       joint distribution adaptation. ICCV 2013, whose code has the primal problem and
+       the unit rows.
 
     Examples
     --------
@@ -176,7 +216,7 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     >>> X = rng.normal(size=(60, 4))
     >>> X[30:, 0] += 3.0
     >>> sample_domain = np.repeat([1, -1], 30)
-    >>> mapper = TCA(n_components=2, mu=0.01)
+    >>> mapper = TCA(n_components=2, reg=0.01)
     >>> Z = mapper.fit_transform(X, sample_domain=sample_domain)
     >>> gap = Z[:30].mean(axis=0) - Z[30:].mean(axis=0)
     >>> bool(np.abs(gap).max() < 0.01 * Z.std(axis=0).min())
@@ -191,47 +231,51 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
         n_components=None,
         kernel="linear",
         gamma=None,
-        mu=1.0,
+        reg=1.0,
         scale="unit",
+        normalize=False,
+        approximation=None,
+        n_landmarks=100,
         tol=1e-8,
         max_iter=None,
+        random_state=None,
     ):
         self.n_components = n_components
         self.kernel = kernel
         self.gamma = gamma
-        self.mu = mu
+        self.reg = reg
         self.scale = scale
+        self.normalize = normalize
+        self.approximation = approximation
+        self.n_landmarks = n_landmarks
         self.tol = tol
         self.max_iter = max_iter
+        self.random_state = random_state
 
     @property
     def _accept_sparse(self):
-        return self.kernel in KERNEL_NAMES
+        return is_one_of(self.kernel, KERNELS)
 
     def _fit_map(self, X, source, target):
-        parameters = self.get_params(deep=False)
-        solution = _solve(X, source, target, **parameters)
+        solution = _solve(X, source, target, **self.get_params(deep=False))
         found = solution.found
         self.gamma_ = solution.gamma
         self.eigenvalues_ = found.eigenvalues
         self.objective_ = float(found.eigenvalues.sum())
-        self.mmd_, self.residual_ = found.mmd, found.residual
+        self.mmd_, self.residual_ = solution.mmd, found.residual
         self.n_iter_ = found.n_iter
-        if self.kernel == "linear":
-            self.components_ = solution.components
+        self._row_map = row_map = solution.row_map
+        if is_one_of(self.kernel, LINEAR) and self.approximation is None:
+            self.components_ = row_map.C
         else:
-            self.coefficients_ = solution.coefficients
-            if self.kernel != "precomputed":
-                self.X_fit_ = X
+            self.coefficients_ = row_map.C
+        if isinstance(row_map, KernelRows):
+            self.X_fit_ = row_map.points
+        elif isinstance(row_map, FourierRows):
+            self.random_weights_, self.random_offset_ = row_map.weights, row_map.offset
 
     def _transform(self, X, is_source):
-        if self.kernel == "linear":
-            return np.asarray(X @ self.components_)
-        if self.kernel == "precomputed":
-            return X @ self.coefficients_
-        return kernel_matrix(X, self.X_fit_, self.kernel, self.gamma_) @ (
-            self.coefficients_
-        )
+        return embed(X, self._row_map, self.normalize)
 
     @property
     def _n_features_out(self):
@@ -239,7 +283,7 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.pairwise = self.kernel == "precomputed"
+        tags.input_tags.pairwise = is_one_of(self.kernel, ("precomputed",))
         return tags
 
 
@@ -258,10 +302,14 @@ def transfer_components(
     n_components=None,
     kernel="linear",
     gamma=None,
-    mu=1.0,
+    reg=1.0,
     scale="unit",
+    normalize=False,
+    approximation=None,
+    n_landmarks=100,
     tol=1e-8,
     max_iter=None,
+    random_state=None,
 ):
     """Transfer components of two samples.
 
@@ -275,32 +323,42 @@ def transfer_components(
         kernel matrix.
     n_components : int, default=None
         Number of components. None: 30, or the rank if it is lower.
-    kernel : {"linear", "rbf", "poly", "laplacian", "precomputed"} or callable, \
-            default="linear"
+    kernel : {"linear", "rbf", "poly", "laplacian", "primal", "precomputed"} or \
+            callable, default="linear"
         Kernel, as in `TCA`.
     gamma : float, default=None
         Parameter of the kernel, as in `TCA`.
-    mu : float, default=1.0
+    reg : float, default=1.0
         Weight of the norm of W against the gap of the means.
     scale : {"unit", "whiten"}, default="unit"
         Length of the components.
+    normalize : bool, default=False
+        Rows of length 1 before and after, and L of norm 1, as in `TCA`.
+    approximation : {"nystroem", "rff"}, default=None
+        Features that replace the kernel, as in `TCA`.
+    n_landmarks : int, default=100
+        Number of them.
     tol : float, default=1e-8
         Relative accuracy of the eigenvalues.
     max_iter : int, default=None
         Largest number of Lanczos restarts.
+    random_state : int, RandomState instance or None, default=None
+        Draws what the approximation draws.
 
     Returns
     -------
     result : TCAResult
         Named tuple ``(embedding, coefficients, objective, mmd, residual,
         n_iter)``: the mapped rows, source first, the matrix W of shape (n_source +
-        n_target, n_components), and the figures described in `TCA`.
+        n_target, n_components), and the figures described in `TCA`. For the primal
+        problem W has n_features rows, with an approximation n_landmarks.
 
     Raises
     ------
     ValueError
         If `n_components` exceeds the rank, if the samples differ in their columns,
-        or if a precomputed kernel is not square and symmetric.
+        if a precomputed kernel is not square and symmetric or is to be normalised, or
+        if `approximation` does not go with the kernel.
     TypeError
         If a sample is sparse and the kernel precomputed or a callable.
 
@@ -330,24 +388,46 @@ def transfer_components(
     (50, 2)
     """
     Xs, Xt = check_samples(
-        Xs, Xt, accept_sparse="csr" if kernel in KERNEL_NAMES else False
+        Xs, Xt, accept_sparse="csr" if is_one_of(kernel, KERNELS) else False
     )
-    if sparse.issparse(Xs) or sparse.issparse(Xt):
+    if sparse.issparse(Xs):
         X = sparse.vstack([Xs, Xt], format="csr")
     else:
         X = np.concatenate([Xs, Xt])
-    rows = np.arange(X.shape[0])
-    source, target = rows[: Xs.shape[0]], rows[Xs.shape[0] :]
+    numbers = np.arange(X.shape[0])
     solution = _solve(
-        X, source, target, n_components, kernel, gamma, mu, scale, tol, max_iter
+        X,
+        numbers[: Xs.shape[0]],
+        numbers[Xs.shape[0] :],
+        n_components=n_components,
+        kernel=kernel,
+        gamma=gamma,
+        reg=reg,
+        scale=scale,
+        normalize=normalize,
+        approximation=approximation,
+        n_landmarks=n_landmarks,
+        tol=tol,
+        max_iter=max_iter,
+        random_state=random_state,
     )
-    found, W = solution.found, solution.coefficients
-    embedding = X @ solution.components if solution.K is None else solution.K @ W
+    found = solution.found
+    rows = unit_rows(X) if normalize else X
+    if solution.duals is not None:
+        W = rows @ solution.duals
+    else:
+        by_columns = solution.K is None or is_one_of(kernel, ("primal",))
+        W = solution.row_map.C if by_columns else solution.coefficients
+    if isinstance(solution.row_map, KernelRows) and solution.K is not None:
+        embedding = solution.K @ W
+        embedding = unit_rows(embedding) if normalize else embedding
+    else:
+        embedding = embed(X, solution.row_map, normalize)
     return TCAResult(
-        np.asarray(embedding),
-        W,
+        embedding,
+        np.asarray(W).astype(X.dtype, copy=False),
         float(found.eigenvalues.sum()),
-        found.mmd,
+        solution.mmd,
         found.residual,
         found.n_iter,
     )
@@ -355,46 +435,72 @@ def transfer_components(
 
 class _Solution(NamedTuple):
     found: Components  # eigenvalues and the figures of merit
-    coefficients: np.ndarray  # W (n, k)
-    components: np.ndarray | None  # X'W (d, k), linear kernel only
-    K: np.ndarray | None  # the kernel matrix, if it was needed
+    mmd: float
     gamma: float | None
+    row_map: object
+    K: np.ndarray | None  # the kernel matrix, if it was needed,
+    coefficients: np.ndarray  # and W if it was
+    duals: np.ndarray | None  # C with W = X C, for the linear kernel from moments
 
 
-def _solve(X, source, target, n_components, kernel, gamma, mu, scale, tol, max_iter):
+def _solve(
+    X,
+    source,
+    target,
+    *,
+    n_components,
+    kernel,
+    gamma,
+    reg,
+    scale,
+    normalize,
+    approximation,
+    n_landmarks,
+    tol,
+    max_iter,
+    random_state,
+):
+    _check_combination(kernel, normalize, approximation)
+    if normalize:
+        check_unit_rows(X)
+        X = unit_rows(X)
     n, d = X.shape
-    k = min(n_components or _DEFAULT_COMPONENTS, n)
-    K, components = None, None
-    gamma = resolve_gamma(gamma, kernel, X[source], X[target])
-    if kernel == "linear" and d < n:
-        parts = [DomainMoments.from_rows(X[rows]) for rows in (source, target)]
+    one_domain = len(source) == n
+    Xs = take_rows(X, source)
+    Xt = Xs if one_domain else take_rows(X, target)
+    gamma = resolve_gamma(gamma, kernel, Xs, Xt)
+    features = K = None
+    if approximation is not None:
+        rng = check_random_state(random_state)
+        if approximation == "rff":
+            features = FourierRows.draw(d, gamma, n_landmarks, rng)
+        else:
+            features = KernelRows.draw(X, kernel, gamma, n_landmarks, rng)
+    if features is not None or (is_one_of(kernel, LINEAR) and d < n):
+        of_source = row_moments(Xs, features)
         # Without domains, source and target are the same rows: count them once.
-        pooled = parts[0] if len(source) == n else parts[0].merge(parts[1])
-        gap = parts[0].mean - parts[1].mean
-        found, components, C = linear_components(pooled, gap, mu, k, scale)
-        W = X @ C.astype(X.dtype)
+        of_target = of_source if one_domain else row_moments(Xt, features)
+        pooled = of_source if one_domain else of_source.merge(of_target)
+        space = FeatureSpace.of_moments(pooled, kernel)
+        gap = of_source.mean - of_target.mean
     else:
-        K = _square_kernel(X, kernel, gamma)
-        contrast = np.zeros(n)
+        K = square_kernel(X, kernel, gamma)
+        space = FeatureSpace.of_kernel(K, kernel)
+        contrast = np.zeros(n, K.dtype)
         contrast[source] += 1 / len(source)
         contrast[target] -= 1 / len(target)
-        found = kernel_components(
-            K, contrast, mu, k, scale=scale, tol=tol, max_iter=max_iter
-        )
-        W = found.vectors
-        if kernel == "linear":
-            components = X.T @ W
-    rank = len(found.eigenvalues)
-    if not rank:
-        raise ValueError(
-            "All rows are the same under this kernel: the centred kernel matrix has "
-            "rank 0, so there is no component."
-        )
-    if n_components is not None and rank < n_components:
-        raise ValueError(
-            f"n_components={n_components} is more than the rank {rank} of the centred "
-            f"kernel matrix: set n_components to at most {rank}, or to None."
-        )
+        gap = K @ contrast
+    B = space.project(gap[:, np.newaxis])
+    norm = np.sqrt(1 / len(source) + 1 / len(target)) if normalize else 1.0
+    found, A = space.components(
+        B / norm,
+        reg,
+        min(n_components or DEFAULT_COMPONENTS, n),
+        scale=scale,
+        tol=tol,
+        max_iter=max_iter,
+    )
+    check_rank(found, n_components)
     limit = max(tol, 100 * np.finfo(X.dtype).eps)
     if found.residual > limit:
         warnings.warn(
@@ -403,14 +509,32 @@ def _solve(X, source, target, n_components, kernel, gamma, mu, scale, tol, max_i
             ConvergenceWarning,
             stacklevel=3,
         )
-    if components is not None:
-        components = np.asarray(components).astype(X.dtype, copy=False)
-    W = np.asarray(W).astype(X.dtype, copy=False)
-    return _Solution(found, W, components, K, gamma)
+    mmd = float(np.sum((B.T @ found.vectors) ** 2))
+    duals = None
+    if features is not None:
+        row_map = features.then(A.astype(X.dtype, copy=False))
+    else:
+        row_map = map_of_rows(X, A, kernel, gamma, X.dtype, K)
+        duals = space.duals if space.duals is None else space.duals @ found.vectors
+    return _Solution(found, mmd, gamma, row_map, K, A, duals)
 
 
-def _square_kernel(X, kernel, gamma):
-    if kernel != "precomputed":
-        return np.ascontiguousarray(kernel_matrix(X, None, kernel, gamma))
-    check_symmetric(X)
-    return np.ascontiguousarray(X)
+def _check_combination(kernel, normalize, approximation):
+    precomputed = is_one_of(kernel, ("precomputed",))
+    if precomputed and normalize:
+        raise ValueError(
+            "normalize=True takes rows, not a precomputed kernel matrix: divide the "
+            "kernel by the lengths of the rows beforehand and set normalize=False."
+        )
+    if approximation is None:
+        return
+    if precomputed or is_one_of(kernel, ("primal",)):
+        raise ValueError(
+            f"kernel='{kernel}' leaves no kernel to approximate: set "
+            "approximation=None, or pass rows and the name of a kernel."
+        )
+    if approximation == "rff" and not is_one_of(kernel, ("rbf",)):
+        raise ValueError(
+            "Random Fourier features stand for the rbf kernel only: set kernel='rbf' "
+            "or approximation='nystroem'."
+        )

@@ -1,4 +1,4 @@
-"""The generalised eigenproblem of transfer component analysis."""
+"""The generalised eigenproblem under TCA, JDA and BDA."""
 
 from typing import NamedTuple
 
@@ -15,144 +15,231 @@ _DENSE_BELOW = 400
 class Components(NamedTuple):
     """Leading eigenvectors of a transfer component problem."""
 
-    vectors: np.ndarray  # (n, k), the matrix W in the coordinates of the problem
+    vectors: np.ndarray  # (p, k), the matrix A in the coordinates of the features
     eigenvalues: np.ndarray  # (k,), descending
-    mmd: float  # ||W'g||^2, the squared discrepancy left in the embedding
     residual: float  # max_j ||S q_j - phi_j q_j|| / phi_1
     n_iter: int  # products with the operator S; 1 from a dense solver
 
 
-class _Deflation(NamedTuple):
-    """``(mu I + g g')^(-1/2) = (I - c u u') / sqrt(mu)``, u = g / ||g||."""
+class MatrixVariance(NamedTuple):
+    """``F'HF`` as a matrix."""
 
-    unit: np.ndarray
-    c: float
-    mu: float
+    matrix: np.ndarray
+
+    @property
+    def size(self):
+        return len(self.matrix)
+
+    @property
+    def dtype(self):
+        return self.matrix.dtype
+
+    def product(self, V):
+        """F'HF times a vector (p,) or a matrix (p, k)."""
+        return symv(self.matrix, V) if V.ndim == 1 else matmul(self.matrix, V)
+
+    def between(self, deflation):
+        """R F'HF R as a matrix."""
+        return deflation.apply(deflation.apply(self.matrix).T)
+
+    def diagonal(self):
+        """The same variance in its own axes, and these axes as columns."""
+        values, axes = linalg.eigh(self.matrix, check_finite=False)
+        return DiagonalVariance(np.maximum(values, 0.0)), axes
+
+
+class DiagonalVariance(NamedTuple):
+    """``F'HF`` in coordinates in which it is diagonal."""
+
+    values: np.ndarray
+
+    @property
+    def size(self):
+        return len(self.values)
+
+    @property
+    def dtype(self):
+        return self.values.dtype
+
+    def product(self, V):
+        """F'HF times a vector (p,) or a matrix (p, k)."""
+        return (V.T * self.values).T
+
+    def between(self, deflation):
+        """R F'HF R as a matrix."""
+        return MatrixVariance(np.diag(self.values)).between(deflation)
+
+
+class KernelVariance(NamedTuple):
+    """``K H K`` for a kernel matrix, which is the only matrix of its size."""
+
+    K: np.ndarray
+
+    @property
+    def size(self):
+        return len(self.K)
+
+    @property
+    def dtype(self):
+        return self.K.dtype
+
+    def product(self, V):
+        """K H K times a vector (n,) or a matrix (n, k)."""
+        if V.ndim == 1:
+            inner = symv(self.K, V)
+            return symv(self.K, inner - inner.mean())
+        inner = matmul(self.K, V.astype(self.K.dtype, copy=False))
+        return matmul(self.K, inner - inner.mean(axis=0))
+
+    def between(self, deflation):
+        """R K H K R as a matrix."""
+        root = deflation.apply(self.K).T
+        root -= root.mean(axis=0)
+        return gram(root)
+
+    def diagonal(self):
+        """The same variance in its own axes, and these axes as columns."""
+        return MatrixVariance(gram(self.K - self.K.mean(axis=0))).diagonal()
+
+
+class _Deflation(NamedTuple):
+    """``(reg I + B B')^(-1/2) = (I - U diag(c) U') / sqrt(reg)``, B = U diag(b) V'."""
+
+    axes: np.ndarray
+    c: np.ndarray
+    reg: float
 
     @classmethod
-    def of(cls, g, mu):
-        square = float(g @ g)
-        unit = g / np.sqrt(square) if square > 0 else np.zeros_like(g)
-        # 1 - sqrt(mu / (mu + g'g)), without cancellation for a small g.
-        ratio = square / (mu + square)
-        return cls(unit, ratio / (1 + np.sqrt(mu / (mu + square))), mu)
+    def of(cls, B, reg):
+        axes, lengths, _ = linalg.svd(B, full_matrices=False, check_finite=False)
+        squares = lengths**2
+        # 1 - sqrt(reg / (reg + b^2)), without cancellation for a small b.
+        c = squares / (reg + squares) / (1 + np.sqrt(reg / (reg + squares)))
+        return cls(axes, c, reg)
 
     def apply(self, V):
-        """Multiply a vector (n,) or the columns of a matrix (n, k)."""
-        inner = self.c * (self.unit @ V)
-        shift = np.outer(self.unit, inner) if V.ndim == 2 else self.unit * inner
-        return (V - shift) / np.sqrt(self.mu)
+        """Multiply a vector (p,) or the columns of a matrix (p, k)."""
+        columns = V.reshape(len(V), -1)
+        inner = self.c[:, np.newaxis] * matmul(self.axes.T, columns)
+        shifted = columns - matmul(self.axes, inner)
+        shifted /= np.sqrt(self.reg)
+        return shifted.reshape(V.shape)
 
 
-def kernel_components(K, contrast, mu, n_components, *, scale, tol, max_iter):
-    """Maximise variance and shrink the gap of means in a kernel's feature space.
+def leading_components(
+    variance, B, reg, n_components, *, scale, tol=1e-10, max_iter=None
+):
+    """Components of much variance on which given gaps of means are small.
 
-    With K (n, n) the kernel matrix, L = l l' for the contrast l (1/n_s on source
-    rows, -1/n_t on target rows) and H the centring matrix ::
+    With features F (n, p), the centring matrix H and vectors V (n, r) whose products
+    ``B = F'V`` are differences of means that should be small ::
 
-        (K L K + mu I) W phi = K H K W,    k largest phi.
+        F'HF a phi = (reg I + B B') a,    k largest phi.
 
-    As L has rank one, so has K L K = g g' with g = K l, and its inverse root is
-    known: R = (mu I + g g')^(-1/2). The symmetric operator S = R K H K R has the
-    same phi and W = R Q. Lanczos needs two products with K for each product with
-    S; neither an n x n inverse nor a second n x n matrix is formed.
-
-    Parameters
-    ----------
-    K : ndarray of shape (n, n)
-        Symmetric kernel matrix. Read, never written.
-    contrast : ndarray of shape (n,)
-        The vector l.
-    mu : float
-        Positive.
-    n_components : int
-        k, less than n.
-    scale : {"unit", "whiten"}
-        Whether the columns of W have norm 1 or ``W'K H K W = I``.
-    tol : float
-        Relative accuracy asked of the eigenvalues.
-    max_iter : int or None
-        Largest number of Lanczos restarts; a dense solver follows if it is
-        reached.
-
-    Returns
-    -------
-    Components
-    """
-    n = len(K)
-    g = symv(K, contrast.astype(K.dtype, copy=False)).astype(np.float64)
-    deflation = _Deflation.of(g, mu)
-    products = 0
-
-    def operate(q):
-        nonlocal products
-        products += 1
-        inner = symv(K, deflation.apply(q))
-        inner -= inner.mean()
-        return deflation.apply(symv(K, inner))
-
-    Q = None
-    if n > _DENSE_BELOW and 4 * n_components < n:
-        Q = _lanczos(operate, n, K.dtype, n_components, tol, max_iter)
-    if Q is None:
-        products = 1
-        root = deflation.apply(K).T
-        root -= root.mean(axis=0)
-        Q = _leading_eigenvectors(gram(root), n_components)
-    n_iter = products
-    SQ = np.column_stack([operate(q) for q in Q.T])
-    return _finish(Q, SQ, deflation, g, scale, n_iter)
-
-
-def linear_components(pooled, gap, mu, n_components, scale):
-    """The same problem for the linear kernel, from moments alone.
-
-    With the second moments ``X'X = V D^2 V'``, the columns of W lie in the span of
-    ``U = X V D^-1`` and, in these coordinates, K H K is ``D V'M V D`` with the
-    pooled scatter M and K l is ``D V'(m_s - m_t)``: a problem of size rank(X).
+    As B has few columns the inverse root ``R = (reg I + B B')^(-1/2)`` is known from
+    their singular value decomposition. The symmetric operator S = R F'HF R has the
+    same phi, and A = R Q. Nothing but B changes when other means are to agree.
 
     Parameters
     ----------
-    pooled : DomainMoments
-        Moments of all rows.
-    gap : ndarray of shape (d,)
-        Difference of the domain means, ``m_s - m_t``.
-    mu : float
+    variance : MatrixVariance, DiagonalVariance or KernelVariance
+        F'HF, of size p. Read, never written.
+    B : ndarray of shape (p, r)
+        The products F'V.
+    reg : float
         Positive.
     n_components : int
         k; fewer are returned if the rank is lower.
     scale : {"unit", "whiten"}
-        Length of the columns of W, as in `kernel_components`.
+        Whether the columns of A have norm 1 or ``A'F'HFA = I``.
+    tol : float
+        Relative accuracy asked of the eigenvalues from Lanczos.
+    max_iter : int or None
+        Largest number of Lanczos restarts; a dense solver follows if it is reached.
 
     Returns
     -------
-    found : Components
-        ``vectors`` are in the coordinates U.
-    components : ndarray of shape (d, k)
-        ``X'W``: a row x maps to ``x X'W``.
-    coefficients : ndarray of shape (d, k)
-        C with ``W = X C``.
+    Components
+
+    Notes
+    -----
+    A product with S costs two products with K for a kernel matrix, O(p^2) for a
+    matrix, and O(p r) where F'HF is diagonal: with one decomposition at the start, each
+    further B costs k Lanczos vectors of length p.
     """
-    scatter = pooled.dense_scatter()
-    moment = scatter + pooled.count * np.outer(pooled.mean, pooled.mean)
+    size = variance.size
+    deflation = _Deflation.of(B, reg)
+    products = 0
+
+    def operate(Q):
+        nonlocal products
+        products += 1
+        return deflation.apply(variance.product(deflation.apply(Q)))
+
+    if size > _DENSE_BELOW and 4 * n_components < size:
+        Q = _lanczos(operate, size, variance.dtype, n_components, tol, max_iter)
+        if Q is not None:
+            n_iter = products
+            return _finish(Q, operate(Q), deflation, scale, n_iter)
+    S = variance.between(deflation)
+    Q = _leading_eigenvectors(S, min(n_components, size))
+    return _finish(Q, matmul(S, Q), deflation, scale, 1)
+
+
+def linear_coordinates(moment, n_rows):
+    """Features on which the problem of the linear kernel is one of size d.
+
+    With X'X = V D^2 V' the problem of the kernel matrix X X' is that of the features
+    ``F = X V D``; its coefficients are ``W = X V D^-1 A``.
+
+    Parameters
+    ----------
+    moment : ndarray of shape (d, d)
+        X'X.
+    n_rows : int
+        Number of rows of X.
+
+    Returns
+    -------
+    features, coefficients : ndarray of shape (d, rank)
+        ``V D`` and ``V D^-1``.
+    """
     squares, V = linalg.eigh(moment, check_finite=False)
-    noise = max(len(moment), pooled.count) * np.finfo(np.float64).eps
+    D, V = _positive_roots(squares, V, n_rows)
+    return V * D, V / D
+
+
+def row_space(K):
+    """Coordinates of the rows of X in an orthonormal basis of their span.
+
+    With K = X X' = U D^2 U' and ``C = U D^-1``, the columns of ``X'C`` are orthonormal
+    and the rows have the coordinates ``K C``.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n)
+        X X'.
+
+    Returns
+    -------
+    C : ndarray of shape (n, rank)
+    """
+    squares, U = linalg.eigh(K, check_finite=False)
+    D, U = _positive_roots(squares, U, len(K))
+    return U / D
+
+
+def _positive_roots(squares, vectors, n_rows):
+    """Roots of the eigenvalues that are not rounding noise, with their vectors."""
+    noise = max(len(vectors), n_rows) * np.finfo(vectors.dtype).eps
     keep = squares > noise * max(squares[-1], 0.0)
-    if not keep.any():
-        empty = np.empty((len(moment), 0))
-        return Components(empty, np.empty(0), 0.0, 0.0, 1), empty, empty
-    D, V = np.sqrt(squares[keep]), V[:, keep]
-    g = D * (gap @ V)
-    deflation = _Deflation.of(g, mu)
-    inner = matmul(V.T, matmul(scatter, V)) * np.outer(D, D)
-    S = deflation.apply(deflation.apply(inner).T)
-    Q = _leading_eigenvectors(S, min(n_components, len(S)))
-    found = _finish(Q, matmul(S, Q), deflation, g, scale, 1)
-    return found, matmul(V * D, found.vectors), matmul(V / D, found.vectors)
+    return np.sqrt(squares[keep]), vectors[:, keep]
 
 
 def _leading_eigenvectors(S, n_components):
     n = len(S)
+    if not n:
+        return np.empty((0, 0))
     _, Q = linalg.eigh(S, subset_by_index=(n - n_components, n - 1), check_finite=False)
     return Q
 
@@ -174,8 +261,8 @@ def _lanczos(operate, n, dtype, n_components, tol, max_iter):
     return Q
 
 
-def _finish(Q, SQ, deflation, g, scale, products):
-    """Rayleigh-Ritz values in descending order, W = R Q scaled, and the residual."""
+def _finish(Q, SQ, deflation, scale, n_iter):
+    """Rayleigh-Ritz values in descending order, A = R Q scaled, and the residual."""
     values = np.einsum("ij,ij->j", Q, SQ, dtype=np.float64)
     order = np.argsort(values)[::-1]
     Q, SQ, values = Q[:, order], SQ[:, order], values[order]
@@ -184,10 +271,6 @@ def _finish(Q, SQ, deflation, g, scale, products):
     # What is left are the eigenvalues that S resolves from zero.
     rank = np.count_nonzero(values > len(Q) * np.finfo(Q.dtype).eps * largest)
     values = values[:rank]
-    W = deflation.apply(Q[:, :rank])
-    W /= np.sqrt(values) if scale == "whiten" else np.linalg.norm(W, axis=0)
-    # The sign is free; fix it so that results are repeatable.
-    peak = np.abs(W).argmax(axis=0)
-    W *= np.sign(W[peak, np.arange(rank)])
-    left = W.T @ g
-    return Components(W, values, float(left @ left), float(residual), products)
+    A = deflation.apply(Q[:, :rank])
+    A /= np.sqrt(values) if scale == "whiten" else np.linalg.norm(A, axis=0)
+    return Components(A, values, float(residual), n_iter)

@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
-from skadapt.datasets import fetch_amazon_reviews, fetch_amazon_reviews400
+from skadapt.datasets import fetch_amazon_reviews
 
 FILE = "amazon400.npz"
 N_ROWS = {"books": 2000, "dvd": 1999, "electronics": 1998, "kitchen": 1999}
@@ -21,7 +21,7 @@ IDS = {name: i for i, name in enumerate(N_ROWS, start=1)}
 @pytest.fixture(scope="module")
 def everything(recorded):
     recorded(FILE)
-    return fetch_amazon_reviews400(download_if_missing=False)
+    return fetch_amazon_reviews(version="400", download_if_missing=False)
 
 
 def test_all_rows(everything, recorded):
@@ -36,7 +36,8 @@ def test_all_rows(everything, recorded):
     )
     assert data.domain_names == list(N_ROWS)
     assert data.target_names == ["negative", "positive"]
-    assert len(data.feature_names) == 400
+    assert data.feature_names[::399] == ["term0", "term399"]
+    assert data.rating is None and set(data.split) == {"train"}
     for name, domain in IDS.items():
         rows = data.sample_domain == domain
         assert data.y[rows].sum() == N_POSITIVE[name]
@@ -55,7 +56,7 @@ def test_all_rows(everything, recorded):
     [("books", "kitchen"), (["kitchen", "dvd"], ("electronics", "books"))],
 )
 def test_chosen_rows(everything, source, target):
-    data = fetch_amazon_reviews400(source=source, target=target)
+    data = fetch_amazon_reviews(source, target, version="400")
     rows, ids = [], []
     for names, sign in ((source, 1), (target, -1)):
         for name in sorted([names] if isinstance(names, str) else names):
@@ -100,13 +101,15 @@ def test_nearest_class_mean_floors(everything):
 )
 def test_bad_input_is_refused_in_one_sentence(parameters, message):
     with pytest.raises(ValueError, match=message) as refusal:
-        fetch_amazon_reviews400(**parameters)
+        fetch_amazon_reviews(version="400", **parameters)
     assert "\n" not in str(refusal.value)
 
 
 def test_absent_file_is_one_sentence(tmp_path):
     with pytest.raises(OSError, match=f"{FILE} is not in") as refusal:
-        fetch_amazon_reviews400(data_home=tmp_path, download_if_missing=False)
+        fetch_amazon_reviews(
+            version="400", data_home=tmp_path, download_if_missing=False
+        )
     assert "\n" not in str(refusal.value)
 
 
@@ -229,7 +232,8 @@ def test_each_call_returns_reviews_of_its_own(recorded):
         ({"source": "books"}, "source is given and target is not"),
         ({"source": "books", "target": ["dvd", "books"]}, "'books' is in both"),
         ({"source": "book", "target": "dvd"}, "source names 'book'"),
-        ({"version": "400"}, "'version' parameter"),
+        ({"version": "401"}, "'version' parameter"),
+        ({"version": "400", "subset": "test"}, "only version='5000' has"),
         ({"version": "5000", "subset": "unlabeled"}, "'subset' parameter"),
         ({"subset": "test"}, "only version='5000' has"),
     ],

@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from skadapt.datasets import (
     _reuters,
     _wine_quality,
     _wisdm,
-    fetch_amazon_reviews400,
+    fetch_amazon_reviews,
     fetch_office_caltech,
 )
 from skadapt.datasets import get_data_home as public_get_data_home
@@ -242,7 +243,11 @@ def test_pins_are_those_on_record(loader, recorded):
     "loader, fetch, filename",
     [
         (_office_caltech, fetch_office_caltech, "office-caltech-surf.npz"),
-        (_amazon_reviews, fetch_amazon_reviews400, "amazon400.npz"),
+        (
+            _amazon_reviews,
+            partial(fetch_amazon_reviews, version="400"),
+            "amazon400.npz",
+        ),
     ],
 )
 def test_a_pack_from_its_originals_bit_for_bit(

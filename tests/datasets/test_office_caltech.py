@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skadapt.datasets import fetch_office_caltech, get_data_home
+from skadapt.datasets import (
+    fetch_office_caltech,
+    fetch_office_caltech_splits,
+    get_data_home,
+)
 
 N_ROWS = {"amazon": 958, "caltech": 1123, "dslr": 157, "webcam": 295}
 IDS = {"amazon": 1, "caltech": 2, "dslr": 3, "webcam": 4}
@@ -108,3 +112,83 @@ def test_absent_file_is_one_sentence(tmp_path):
         fetch_office_caltech(data_home=tmp_path, download_if_missing=False)
     assert str(tmp_path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+# The 20 trials
+
+SPLITS = "office-caltech-splits.npz"
+
+
+def prepared(data):
+    """Rows to sum 1, columns of each whole domain to mean 0 and variance 1."""
+    X = data.X / data.X.sum(axis=1, keepdims=True)
+    for domain in set(data.sample_domain.tolist()):
+        rows = data.sample_domain == domain
+        X[rows] = (X[rows] - X[rows].mean(axis=0)) / X[rows].std(axis=0)
+    return X
+
+
+@pytest.mark.parametrize("source, target", list(permutations(N_ROWS, 2)))
+def test_trials_draw_rows_of_each_class(everything, recorded, source, target):
+    recorded(SPLITS)
+    data = fetch_office_caltech(source=source, target=target)
+    splits = fetch_office_caltech_splits(source, target)
+    n_source, n_target = N_ROWS[source], N_ROWS[target]
+    per_class = 20 if source == "amazon" else 8
+    assert splits.source_rows.shape == (20, 10 * per_class)
+    assert splits.target_rows.shape == (20, 30)
+    assert splits.test_rows.shape == (20, n_target - 30)
+    for rows in splits.values():
+        assert rows.dtype == np.int64
+    for drawn, labeled, test in zip(*splits.values()):
+        assert len(set(drawn)) == len(drawn)
+        assert (data.sample_domain[drawn] > 0).all()
+        assert (np.bincount(data.y[drawn])[1:] == per_class).all()
+        assert (np.bincount(data.y[labeled])[1:] == 3).all()
+        rest = sorted([*labeled, *test])
+        assert rest == list(range(n_source, n_source + n_target))
+
+
+@pytest.mark.parametrize(
+    "source, target, from_source, from_target",
+    [
+        ("amazon", "dslr", 22.1, 33.6),
+        ("dslr", "webcam", 52.2, 33.4),
+        ("webcam", "dslr", 40.3, 35.9),
+        ("caltech", "webcam", 16.9, 33.5),
+    ],
+)
+def test_floors_of_the_trials(
+    everything, recorded, source, target, from_source, from_target
+):
+    """1-NN on the source rows or on the labelled target rows, rest of the target."""
+    recorded(SPLITS)
+    data = fetch_office_caltech(source=source, target=target)
+    X, y = prepared(data), data.y
+    splits = fetch_office_caltech_splits(source, target)
+    for part, floor in (("source", from_source), ("target", from_target)):
+        right = []
+        for train, test in zip(splits[f"{part}_rows"], splits.test_rows):
+            nearest = ((X[train] ** 2).sum(axis=1) - 2 * X[test] @ X[train].T).argmin(1)
+            right.append(np.mean(y[train][nearest] == y[test]))
+        assert 100 * np.mean(right) == pytest.approx(floor, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        (("amazon", "amazon"), "'amazon' is in both"),
+        (("amazn", "dslr"), "'source' parameter"),
+        (("amazon", None), "'target' parameter"),
+        ((["amazon"], "dslr"), "'source' parameter"),
+    ],
+)
+def test_bad_trials_are_refused_in_one_sentence(parameters, message):
+    with pytest.raises(ValueError, match=message) as refusal:
+        fetch_office_caltech_splits(*parameters)
+    assert "\n" not in str(refusal.value)
+
+
+def test_absent_trials_are_one_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{SPLITS} is not in .* put it there"):
+        fetch_office_caltech_splits("amazon", "dslr", data_home=tmp_path)

@@ -160,6 +160,64 @@ def test_more_components_than_rank_are_refused(n_source, n_target):
     assert "n_components" in str(error.value) and "\n" not in str(error.value)
 
 
+def stable_dimension(Xs, Xt, gamma=1e5, delta=0.1):
+    """The bound, one dimension after the other, rows in units of their spread."""
+    n = min(len(Xs), len(Xt))
+    spectra, radii = [], []
+    for X in (Xs, Xt):
+        X = X - X.mean(axis=0)
+        X = X / np.sqrt(X.var(axis=0, ddof=1).mean())
+        values = np.linalg.eigvalsh(np.cov(X.T))[::-1]
+        spectra.append(np.append(values[: min(X.shape[1], len(X) - 1)], 0))
+        radii.append(max(np.linalg.norm(x) for x in X))
+    chosen = 1
+    for k in range(1, min(map(len, spectra))):
+        bound = 16 * k**1.5 * (1 + np.sqrt(np.log(2 / delta) / 2)) / (gamma * n**0.5)
+        if all(v[k - 1] - v[k] >= bound * B for v, B in zip(spectra, radii)):
+            chosen = k
+    return chosen
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, "many"])
+def test_stable_dimension(shape):
+    shapes = {**SHAPES, "many": (300, 250, 200)}
+    rng = np.random.default_rng(1)
+    n_source, n_target, d = shapes[shape]
+    Xs, Xt = (rng.normal(size=(n, d)) + 2 for n in (n_source, n_target))
+    chosen = stable_dimension(Xs, Xt)
+    if shape == "many":
+        assert 1 < chosen < 200  # or the bound decides nothing here
+    X, domain = stack(Xs, Xt)
+    mapper = SubspaceAlignment(n_components="stability").fit(X, sample_domain=domain)
+    assert mapper.n_components_ == chosen
+    fixed = SubspaceAlignment(chosen).fit(X, sample_domain=domain)
+    np.testing.assert_array_equal(mapper.target_components_, fixed.target_components_)
+    result = subspace_alignment(Xs, Xt, n_components="stability")
+    np.testing.assert_array_equal(result.target_components, fixed.target_components_)
+
+
+def test_stable_dimension_does_not_depend_on_units():
+    rng = np.random.default_rng(1)
+    Xs, Xt = rng.normal(size=(300, 200)), rng.normal(size=(250, 200))
+    expected = subspace_alignment(Xs, Xt, n_components="stability").X_source.shape
+    other = subspace_alignment(1e3 * Xs - 7, 1e-3 * Xt, n_components="stability")
+    assert other.X_source.shape == expected
+
+
+def test_one_dimension_if_none_is_stable():
+    """Equal eigenvalues have no gap, and the last one too small a gap to nothing."""
+    X = np.vstack([np.eye(400), -np.eye(400)])
+    assert stable_dimension(X, X) == 1
+    result = subspace_alignment(X, X, n_components="stability")
+    assert result.X_source.shape[1] == 1
+
+
+def test_number_of_components_is_reported():
+    X, domain = stack(*correlated_pair(60, 50, 45))
+    assert SubspaceAlignment().fit(X, sample_domain=domain).n_components_ == 30
+    assert SubspaceAlignment(7).fit(X, sample_domain=domain).n_components_ == 7
+
+
 def test_several_sources_and_targets_are_pooled():
     X, domain = stack(*correlated_pair(60, 50, 8))
     split = domain.copy()

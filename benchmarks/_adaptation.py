@@ -116,8 +116,17 @@ def some_rows(data, n_rows):
     return Bunch(**data | kept)
 
 
-def views(preparations, sizes=SIZES, jgsa=False, **options):
+def like_jda(n_classes):
+    """The `mu` of MEDA at which the gap of all means weighs as that of one class.
+
+    MEDA gives the gap of all means the weight C (1 - mu) and that of a class mu.
+    """
+    return n_classes / (n_classes + 1)
+
+
+def views(preparations, n_classes, sizes=SIZES, jgsa=False, **options):
     """MEDA on every preparation with every size of a PLS basis, and on JGSA."""
+    options["mu"] = like_jda(n_classes)
     members = []
     for preparation in preparations:
         models = [MEDA(p, "pls", **options) for p in sizes]

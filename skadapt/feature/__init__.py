@@ -13,6 +13,7 @@ from skadapt.feature._gfk import GFK, GeodesicFlowResult, geodesic_flow_kernel
 from skadapt.feature._jda import JDA
 from skadapt.feature._jgsa import JGSA
 from skadapt.feature._meda import MEDA
+from skadapt.feature._mmde import MMDE, MMDEResult, mmde
 from skadapt.feature._msda import MSDA, MSDAResult, msda
 from skadapt.feature._ot_mapping import OTMapping, OTMappingResult, ot_mapping
 from skadapt.feature._per_domain import PerDomain
@@ -45,6 +46,8 @@ __all__ = [
     "JDA",
     "JGSA",
     "MEDA",
+    "MMDE",
+    "MMDEResult",
     "MSDA",
     "MSDAResult",
     "OTMapping",
@@ -62,6 +65,7 @@ __all__ = [
     "coral",
     "dci",
     "geodesic_flow_kernel",
+    "mmde",
     "msda",
     "ot_mapping",
     "sstca",

@@ -325,7 +325,7 @@ class SSTCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
         else:
             self.coefficients_ = solution.coefficients
             if self.kernel != "precomputed":
-                self.X_fit_ = X
+                self.X_fit_ = X.copy()
         return self
 
     def _transform(self, X, is_source):
@@ -581,8 +581,9 @@ def _solve(
             stacklevel=3,
         )
     if components is not None:
-        components = np.asarray(components).astype(X.dtype, copy=False)
-    W = np.asarray(W).astype(X.dtype, copy=False)
+        components = np.ascontiguousarray(components, dtype=X.dtype)
+    # The order in which pickle gives them back, in which products have the same bits.
+    W = np.ascontiguousarray(W, dtype=X.dtype)
     return _Solution(found, W, components, K, gamma, width)
 
 

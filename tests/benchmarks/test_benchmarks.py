@@ -136,10 +136,10 @@ def test_parts_of_an_ensemble_are_averaged_again(package):
 
     def ensemble():
         preparations = [_adaptation.PerDomain(), steps]
-        return _adaptation.views(preparations, sizes=(1, 2), n_landmarks="all")
+        return _adaptation.views(preparations, 2, sizes=(1, 2), n_landmarks="all")
 
     def second():
-        return _adaptation.MEDA(2, "pls", n_landmarks="all")
+        return _adaptation.MEDA(2, "pls", mu=2 / 3, n_landmarks="all")
 
     Method = _adaptation.Method
     floor = Method("plain", "1-NN")

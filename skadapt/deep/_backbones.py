@@ -1,0 +1,145 @@
+"""Pretrained networks by name or from a file, none of which can run code."""
+
+import copy
+import os
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from skadapt.datasets import get_data_home
+
+__all__ = ["load_backbone"]
+
+# Share of the tensors of a network below which a file is taken for that of another.
+_LEAST_SHARE = 0.5
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+
+def load_backbone(name, module=None, *, weights=None, strict=False):
+    """Load a pretrained network.
+
+    Nothing is downloaded, and a file that holds code is refused: only safetensors,
+    and files of torch with nothing but tensors, are read.
+
+    Parameters
+    ----------
+    name : str or path-like
+        ``"torchvision/NAME"`` or ``"timm/NAME"`` for a network of these libraries
+        (``pip install skadapt[vision]``), or the path of a file of weights.
+    module : torch.nn.Module, default=None
+        The network that a file is loaded into; it is copied.
+    weights : str, path-like or None, default=None
+        File of the weights of a named network. None: NAME with one of the suffixes
+        ``.safetensors``, ``.pt``, ``.pth`` or ``.bin``, in the folder
+        ``backbones/torchvision`` or ``backbones/timm`` of
+        `skadapt.datasets.get_data_home`. ``"random"``: not pretrained.
+    strict : bool, default=False
+        Whether the file has to hold all tensors of the network, and no others. If
+        not, at least half of them.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        The network.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file of the weights, with the place where it is looked for.
+    ValueError
+        If the file holds code, or the weights of another network.
+    ImportError
+        If the library of a named network is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from safetensors.torch import save_file
+    >>> from skadapt.deep import load_backbone
+    >>> source, network = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_file(source.state_dict(), f"{folder}/weights.safetensors")
+    ...     network = load_backbone(f"{folder}/weights.safetensors", network)
+    >>> torch.equal(network.weight, source.weight)
+    True
+    """
+    library, _, model = str(name).partition("/")
+    if module is None and library in ("torchvision", "timm") and model:
+        module = _named(library, model)
+        if weights == "random":
+            return module
+        path = _weights_of(library, model) if weights is None else Path(weights)
+    elif module is None:
+        raise ValueError(
+            f"{str(name)!r} is a file of weights or an unknown name: give the network "
+            "they belong to as module=..., or a name such as 'torchvision/resnet18'."
+        )
+    else:
+        module, path = copy.deepcopy(module), Path(name)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {path} of weights: put it there.")
+    _fill(module, _read(path), path, strict)
+    return module
+
+
+def _named(library, model):
+    try:
+        if library == "timm":
+            import timm
+
+            return timm.create_model(model, pretrained=False)
+        import torchvision
+
+        return torchvision.models.get_model(model, weights=None)
+    except ImportError as error:
+        raise ImportError(
+            f"{library}/{model} needs {library}: pip install skadapt[vision]"
+        ) from error
+
+
+def _weights_of(library, model):
+    folder = Path(get_data_home()) / "backbones" / library
+    for suffix in _SUFFIXES:
+        path = folder / f"{model}{suffix}"
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"The weights of {library}/{model} are not in {folder}: put them there as "
+        f"{model}.safetensors or {model}.pth, pass weights=PATH, or weights='random'."
+    )
+
+
+def _read(path):
+    """Tensors of a file by name."""
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    try:
+        state = torch.load(os.fspath(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # of several types, UnpicklingError the usual one
+        raise ValueError(
+            f"{path} holds more than tensors, or is no file of torch; code is never "
+            "run: save the state_dict() of the network alone, as safetensors."
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(state.get(key), dict):
+            state = state[key]
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _fill(module, state, path, strict):
+    own = module.state_dict()
+    fitting = {
+        key: tensor
+        for key, tensor in state.items()
+        if key in own and own[key].shape == tensor.shape
+    }
+    missing = [key for key in own if key not in fitting]
+    others = [key for key in state if key not in fitting]
+    if len(fitting) < _LEAST_SHARE * len(own) or (strict and (missing or others)):
+        example = (missing + others)[0]
+        raise ValueError(
+            f"{path} holds {len(fitting)} of the {len(own)} tensors of the network in "
+            f"their shapes ({example!r} is none of them): it belongs to another one."
+        )
+    module.load_state_dict(fitting, strict=False)

@@ -94,8 +94,12 @@ _MODULES = {
 # which has to work without the extra.
 _EXTRAS = {
     "skadapt.deep": (
+        "DANClassifier",
+        "DANNClassifier",
+        "DeepCORALClassifier",
         "FineTuneClassifier",
         "FineTuneRegressor",
+        "MCCClassifier",
         "TorchFeatures",
     ),
 }

@@ -97,9 +97,11 @@ _EXTRAS = {
         "DANClassifier",
         "DANNClassifier",
         "DeepCORALClassifier",
+        "DistillationClassifier",
         "FineTuneClassifier",
         "FineTuneRegressor",
         "MCCClassifier",
+        "MultiTaskClassifier",
         "TorchFeatures",
     ),
 }

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 
 from skadapt._base import effective_sample_size
@@ -102,8 +103,8 @@ def plot_domains(
     Raises
     ------
     ValueError
-        If there are rows of one sign only, if a mapper maps no rows, or if the number
-        of axes is wrong.
+        If there are rows of one sign only, if y is continuous, if a mapper maps no
+        rows, or if the number of axes is wrong.
 
     See Also
     --------
@@ -128,6 +129,12 @@ def plot_domains(
     titles, mappers = ["before"], [_titled(mapper) for mapper in mappers]
     labels = np.full(len(ids), np.nan) if y is None else as_labels(column_or_1d(y))
     check_consistent_length(X, labels)
+    values = natural_labels(labels[is_labeled(labels)])
+    if len(values) and type_of_target(values).startswith("continuous"):
+        raise ValueError(
+            "y holds continuous values, and colours are classes: pass None, or cut y "
+            "into a few intervals."
+        )
     shown = None if y is None else mask_target_labels(labels, ids)
     points = [_in_two_dimensions(X, ids)]
     for title, mapper in mappers:

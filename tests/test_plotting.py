@@ -359,3 +359,10 @@ def test_bad_plots_are_refused(scaled, change, message):
     X, y, ids = scaled
     with pytest.raises(ValueError, match=message):
         plot_domains(**{"X": X, "y": y, "sample_domain": ids, **change})
+
+
+def test_plot_domains_takes_classes_only():
+    rng = np.random.default_rng(0)
+    X, ids = rng.normal(size=(40, 3)), np.repeat([1, -1], 20)
+    with pytest.raises(ValueError, match="continuous"):
+        plot_domains(X, rng.normal(size=40), ids)

@@ -176,7 +176,8 @@ class EasyTL(TargetClassifierMixin, BasePredictor):
             y holds there.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the labelled source rows in the means; a row of
-            weight 2 counts as two. Those of other rows are not used.
+            weight 2 counts as two. Those of other rows are not used. Probabilities,
+            not labels, depend on the unit: weights of mean 1 keep the number of rows.
         sample_domain : array-like of shape (n_samples,), default=None
             Domain of each row, > 0 for sources and < 0 for targets. Several of
             either are pooled. None takes the class means of all rows, with a

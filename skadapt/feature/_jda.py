@@ -110,9 +110,10 @@ class JDA(PseudoLabelMapper):
     diagonal matrix between two of rank C + 1 off the identity, and Lanczos needs
     O(C p) a step for p features. With the linear kernel or the primal problem and
     fewer columns than rows, p is the number of columns and nothing has the size of a
-    kernel matrix; otherwise p is the number of rows, and three or four such matrices
-    are in memory. Rows are computed with in double precision. For more rows than a
-    kernel matrix allows, ``kernel="primal"`` after scikit-learn's Nystroem.
+    kernel matrix; otherwise p is the number of rows, and five such matrices are in
+    memory (eight for the primal problem). Rows are computed with in double precision.
+    For more rows than a kernel matrix allows, ``kernel="primal"`` after scikit-learn's
+    Nystroem.
 
     References
     ----------

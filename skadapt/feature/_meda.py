@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from scipy.special import softmax
-from sklearn.base import _fit_context, clone
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import normalize
@@ -266,6 +266,11 @@ class MEDA(TargetClassifierMixin, BasePredictor):
         if self.estimator is None:
             # Trees are of no use in 40 columns, and pickle differently each time.
             return KNeighborsClassifier(1, algorithm="brute")
+        if not is_classifier(self.estimator):
+            raise ValueError(
+                f"estimator must be a classifier, got {self.estimator!r}: give, for "
+                "example, LogisticRegression()."
+            )
         return self.estimator
 
     def _check_rows(self, X, *, reset):

@@ -177,6 +177,8 @@ class PseudoLabelMapper(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMappe
         self.mmd_, self.residual_ = mmd, found.residual
         K = None if R is rows else R
         self._row_map = map_of_rows(rows, A, self.kernel, self.gamma_, X.dtype, K)
+        for name in ("components_", "coefficients_", "X_fit_"):
+            vars(self).pop(name, None)  # of an earlier fit with another kernel
         if is_one_of(self.kernel, LINEAR):
             self.components_ = self._row_map.C
         else:

@@ -32,6 +32,15 @@ from skadapt.feature._transfer_space import (
 )
 from skadapt.solvers._transfer_components import Components
 
+# Attributes that only some kernels and approximations have.
+_MAPS = (
+    "components_",
+    "coefficients_",
+    "X_fit_",
+    "random_weights_",
+    "random_offset_",
+)
+
 _CONSTRAINTS = {
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
     "kernel": [StrOptions({*KERNELS, "precomputed"}), callable],
@@ -190,7 +199,9 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
     -----
     K L K has rank one, so the problem is a symmetric eigenproblem for an operator
     that costs two products with K: O(n^2) for each of some fifty Lanczos steps,
-    and K is the only n x n matrix. With the linear kernel or the primal problem and
+    and K is the only n x n matrix (some five with a quarter of n components or more,
+    which a dense solver finds, and seven for the primal problem with n columns or
+    more). With the linear kernel or the primal problem and
     fewer columns than rows K is not formed; the cost is O(n d^2 + d^3) and the memory
     a centred copy of each domain. With an approximation it is O(n r (d + r) + r^3)
     and r^2 numbers beside X, of which `normalize` makes a copy; domains whose rows do
@@ -264,6 +275,8 @@ class TCA(ClassNamePrefixFeaturesOutMixin, BaseMapper):
         self.objective_ = float(found.eigenvalues.sum())
         self.mmd_, self.residual_ = solution.mmd, found.residual
         self.n_iter_ = found.n_iter
+        for name in _MAPS:
+            vars(self).pop(name, None)  # of an earlier fit with another kernel
         self._row_map = row_map = solution.row_map
         if is_one_of(self.kernel, LINEAR) and self.approximation is None:
             self.components_ = row_map.C

@@ -168,6 +168,8 @@ def leading_components(
     further B costs k Lanczos vectors of length p.
     """
     size = variance.size
+    if not size:  # rows of zeros span no coordinates
+        return Components(np.empty((0, 0), variance.dtype), np.empty(0), 0.0, 1)
     deflation = _Deflation.of(B, reg)
     products = 0
 

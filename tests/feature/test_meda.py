@@ -16,6 +16,7 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
@@ -592,3 +593,11 @@ def test_office_caltech(task, published):
     meda = MEDA().fit(Z, y, sample_domain=data.sample_domain)
     accuracy = 100 * np.mean(meda.transduction_ == data.y[target])
     assert accuracy == pytest.approx(published, abs=0.7)
+
+
+def test_start_is_a_classifier():
+    rng = np.random.default_rng(0)
+    X, ids = rng.normal(size=(40, 3)), np.repeat([1, -1], 20)
+    y = np.where(ids > 0, np.arange(40) % 2, np.nan)
+    with pytest.raises(ValueError, match="must be a classifier"):
+        MEDA(estimator=Ridge()).fit(X, y, sample_domain=ids)

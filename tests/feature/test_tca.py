@@ -853,3 +853,14 @@ def test_office_caltech_with_unit_rows():
         nearest = KNeighborsClassifier(1).fit(Z[domain > 0], y[domain > 0])
         score = 100 * nearest.score(Z[domain < 0], y[domain < 0])
         assert score == pytest.approx(accuracy, abs=0.06), (source, target)
+
+
+def test_refit_with_another_kernel_leaves_nothing_of_the_first():
+    rng = np.random.default_rng(0)
+    X, ids = rng.normal(size=(40, 3)), np.repeat([1, -1], 20)
+    mapper = TCA(2).fit(X, sample_domain=ids)
+    mapper.set_params(kernel="rbf").fit(X, sample_domain=ids)
+    fresh = TCA(2, kernel="rbf").fit(X, sample_domain=ids)
+    assert vars(mapper).keys() == vars(fresh).keys()
+    mapper.set_params(kernel="linear").fit(X, sample_domain=ids)
+    assert not hasattr(mapper, "coefficients_") and not hasattr(mapper, "X_fit_")

@@ -13,9 +13,8 @@ from skadapt._base import BaseMapper, check_samples
 from skadapt._domains import as_labels, is_labeled, natural_labels
 from skadapt.solvers._blas import matmul
 from skadapt.solvers._geodesic_flow import (
+    axes_of_domains,
     geodesic_flow,
-    pls_axes,
-    principal_axes,
     subspace_disagreement,
 )
 from skadapt.solvers._moments import DomainMoments
@@ -309,16 +308,8 @@ def _flow(Xs, ys, Xt, n_components, subspace):
     limit = n_components or _DEFAULT_COMPONENTS
     if n_components == "disagreement":
         limit = max(1, len(source.mean) // 2)
-    Pt = _some_axes(principal_axes(target, limit), "target")
-    if subspace == "pls":
-        Ps = pls_axes(*_labelled(Xs, ys), limit)
-        if not Ps.shape[1]:
-            raise ValueError(
-                "The means of the classes are the same in the source, so no axis goes "
-                "with the classes: use subspace='pca'."
-            )
-    else:
-        Ps = _some_axes(principal_axes(source, limit), "source")
+    labelled = _labelled(Xs, ys) if subspace == "pls" else None
+    Ps, Pt = axes_of_domains(source, target, limit, labelled)
     p, disagreements = min(Ps.shape[1], Pt.shape[1]), None
     if n_components == "disagreement":
         p, disagreements = subspace_disagreement(source, target, p)
@@ -335,12 +326,6 @@ def _flow(Xs, ys, Xt, n_components, subspace):
     return geodesic_flow(Ps[:, :p], Pt[:, :p]), disagreements
 
 
-def _some_axes(axes, name):
-    if not axes.shape[1]:
-        raise ValueError(f"The {name} has no variance: all of its rows are the same.")
-    return axes
-
-
 def _labelled(X, y):
     """The labelled rows, with their classes."""
     rows = np.flatnonzero(is_labeled(y))
@@ -351,11 +336,6 @@ def _labelled(X, y):
         )
     classes = natural_labels(y[rows])
     check_classification_targets(classes)
-    if len(np.unique(classes)) < 2:
-        raise ValueError(
-            "y holds one class only in the source: subspace='pls' takes axes that go "
-            "with the classes. Use subspace='pca'."
-        )
     return X[rows], classes
 
 

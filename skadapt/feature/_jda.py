@@ -53,7 +53,8 @@ class JDA(PseudoLabelMapper):
         Labels of the target rows from the last round, in the order in which these
         stand in X.
     n_changes_ : ndarray of shape (n_rounds,)
-        Number of labels that changed in each round; in the first, all of them.
+        Number of target rows to which each round gave another label than they had
+        before it; before the first they have none, so that it counts all of them.
     coefficients_ : ndarray of shape (n_samples, n_components)
         A, where the kernel is neither linear nor primal.
     components_ : ndarray of shape (n_features, n_components)

@@ -4,11 +4,11 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, _fit_context, clone
-from sklearn.preprocessing import normalize as unit_rows
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from skadapt._base import BaseMapper
 from skadapt.feature._pseudo_labels import PseudoLabels
+from skadapt.feature._transfer_space import check_unit_rows, unit_rows
 from skadapt.solvers._blas import matmul
 from skadapt.solvers._class_gaps import class_gaps
 from skadapt.solvers._joint_alignment import JointAlignment
@@ -67,8 +67,9 @@ class JGSA(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMapper):
     pseudo_labels_ : ndarray of shape (n_target,)
         Labels that the classifier gives to the mapped target rows after the last
         round, in the order in which they stand in X.
-    n_changes_ : ndarray of shape (n_rounds,), int
-        Pseudo-labels changed in each round.
+    n_changes_ : ndarray of shape (n_rounds,)
+        Number of target rows to which each round gave another label than they had
+        before it; before the first they have those predicted from the rows themselves.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -78,7 +79,8 @@ class JGSA(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMapper):
     ------
     ValueError
         If no source row is labelled, if labels are no classes, if `n_components`
-        exceeds the rank, if all rows are the same, or if `estimator` is no classifier.
+        exceeds the rank, if all rows are the same, if X has one column and `normalize`
+        leaves but its sign, or if `estimator` is no classifier.
     TypeError
         If X is sparse: centred rows are not.
 
@@ -182,6 +184,8 @@ class JGSA(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMapper):
         """
         X, source, target = self._check_fit(X, sample_domain)
         labelled, labels = self._check_labels(X, y, source)
+        if self.normalize:
+            check_unit_rows(X)
         rows = np.searchsorted(source, labelled)
         estimator = self._resolve_estimator()
         classes, known = np.unique(labels, return_inverse=True)
@@ -225,10 +229,9 @@ class JGSA(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMapper):
 
     def _check_rank(self, rank):
         if not rank:
-            d = self.n_features_in_
             cause = "All target rows are the same, and so are the means of the classes"
             if self.normalize:
-                cause += f", brought to length 1 in {d} feature(s): set normalize=False"
+                cause += ", once rows have length 1: try normalize=False"
             raise ValueError(f"{cause}. There is no variance to keep.")
         if self.n_components is not None and rank < self.n_components:
             raise ValueError(

@@ -45,7 +45,7 @@ from skadapt._transfer import _as_pipeline, _call
 from skadapt.feature._gap_balance import GapBalance
 from skadapt.solvers._class_gaps import class_gaps
 from skadapt.solvers._class_shares import column_scales, resolve_prior
-from skadapt.solvers._geodesic_flow import geodesic_factor, pls_axes, principal_axes
+from skadapt.solvers._geodesic_flow import axes_of_domains, geodesic_factor
 from skadapt.solvers._manifold_regression import (
     KernelSmoother,
     LandmarkSmoother,
@@ -114,7 +114,8 @@ class MEDA(TargetClassifierMixin, BasePredictor):
     transduction_ : ndarray of shape (n_target,)
         Labels of the target rows of `fit`, in the order of X.
     n_changes_ : ndarray of shape (n_rounds,)
-        Target rows whose label each round changed.
+        Number of target rows to which each round gave another label than they had
+        before it; before the first they have those that `estimator_` predicted.
     mu_ : float
         The balance in the last round.
     X_fit_ : ndarray of shape (n_landmarks, n_columns)
@@ -135,7 +136,8 @@ class MEDA(TargetClassifierMixin, BasePredictor):
     Raises
     ------
     ValueError
-        If the rows of a domain do not vary, if `sample_domain` lacks sources or
+        If the rows of a domain do not vary, if ``subspace="pls"`` meets one class only
+        or classes of one mean, if `sample_domain` lacks sources or
         targets, if no source row is labelled, if labels are no classes, or if `prior`
         does not fit the classes.
 
@@ -381,19 +383,13 @@ class MEDA(TargetClassifierMixin, BasePredictor):
             Z = _call(chain, "fit_transform", X, y, sample_domain=ids)
             return check_array(Z, dtype=np.float64)
         if self.subspace is not None:
-            source = X[ids > 0]
-            if self.subspace == "pca":
-                Ps = principal_axes(source, self.n_components)
-            else:
-                Ps = pls_axes(X[codes >= 0], codes[codes >= 0], self.n_components)
-            Pt = principal_axes(X[ids < 0], self.n_components)
+            labelled = None
+            if self.subspace == "pls":
+                labelled = X[codes >= 0], codes[codes >= 0]
+            Ps, Pt = axes_of_domains(
+                X[ids > 0], X[ids < 0], self.n_components, labelled
+            )
             p = min(Ps.shape[1], Pt.shape[1])
-            if not p:
-                raise ValueError(
-                    "The rows of a domain are all the same, or with subspace='pls' all "
-                    "classes of the source have the same mean: there is no direction "
-                    "to start from; give more rows, or use subspace=None."
-                )
             self._map = geodesic_factor(Ps[:, :p], Pt[:, :p])
         return self._columns(X, ids)
 

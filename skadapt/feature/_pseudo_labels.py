@@ -159,7 +159,7 @@ class PseudoLabelMapper(PseudoLabels, ClassNamePrefixFeaturesOutMixin, BaseMappe
                 min(self.n_components or DEFAULT_COMPONENTS, len(is_source)),
                 scale=self.scale,
             )
-            check_rank(found, self.n_components)
+            check_rank(found, self.n_components, self.kernel)
             Z = np.asarray(R @ A)
             mmd = float(np.sum((marginal.T @ Z) ** 2))
             Z = unit_rows(Z) if self.normalize else Z

@@ -513,7 +513,7 @@ def _solve(
         tol=tol,
         max_iter=max_iter,
     )
-    check_rank(found, n_components)
+    check_rank(found, n_components, kernel)
     limit = max(tol, 100 * np.finfo(X.dtype).eps)
     if found.residual > limit:
         warnings.warn(

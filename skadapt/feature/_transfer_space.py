@@ -20,6 +20,7 @@ from skadapt.solvers._transfer_components import (
     MatrixVariance,
     leading_components,
     linear_coordinates,
+    rounding_of_variance,
     row_space,
 )
 
@@ -59,28 +60,37 @@ class FeatureSpace(NamedTuple):
 
     variance: object  # F'HF
     basis: np.ndarray | None  # L; None for the identity
+    noise: float  # variance that is rounding of F
     duals: np.ndarray | None = None  # C with W = X C A, for the linear kernel on X
 
     @classmethod
     def of_moments(cls, pooled, kernel):
         """From the moments of the rows of X alone."""
         scatter = pooled.dense_scatter()
-        if kernel == "primal":
-            return cls(MatrixVariance(scatter), None)
         moment = scatter + pooled.count * np.outer(pooled.mean, pooled.mean)
+        shape = pooled.count, len(moment)
+        if kernel == "primal":
+            noise = rounding_of_variance(np.trace(moment), *shape, moment.dtype)
+            return cls(MatrixVariance(scatter), None, noise)
         basis, duals = linear_coordinates(moment, pooled.count)
         inner = matmul(basis.T, matmul(scatter, basis))
-        return cls(MatrixVariance(inner), basis, duals)
+        # F'F is diagonal, of the squares of the squared lengths of the basis.
+        size = np.sum(np.einsum("ij,ij->j", basis, basis) ** 2)
+        noise = rounding_of_variance(size, *shape, moment.dtype)
+        return cls(MatrixVariance(inner), basis, noise, duals)
 
     @classmethod
     def of_kernel(cls, K, kernel):
         """From a kernel matrix, which is that of the linear kernel for the primal."""
         if kernel != "primal":
-            return cls(KernelVariance(K), None)
+            size = np.einsum("ij,ij->", K, K, dtype=np.float64)
+            noise = rounding_of_variance(size, *K.shape, K.dtype)
+            return cls(KernelVariance(K), None, noise)
         basis = row_space(K)
         coordinates = matmul(K, basis)
         centred = coordinates - coordinates.mean(axis=0)
-        return cls(MatrixVariance(gram(centred)), basis)
+        noise = rounding_of_variance(np.trace(K), *K.shape, K.dtype)
+        return cls(MatrixVariance(gram(centred)), basis, noise)
 
     @classmethod
     def of_rows(cls, X, kernel, gamma):
@@ -93,7 +103,7 @@ class FeatureSpace(NamedTuple):
     def diagonal(self):
         """The same space in coordinates in which F'HF is diagonal."""
         variance, axes = self.variance.diagonal()
-        return FeatureSpace(variance, self.coefficients(axes))
+        return FeatureSpace(variance, self.coefficients(axes), self.noise)
 
     def project(self, RV):
         """``F'V`` from ``R'V``."""
@@ -106,7 +116,9 @@ class FeatureSpace(NamedTuple):
 
     def components(self, B, reg, n_components, **options):
         """Components in the coordinates of F, and the coefficients of the rows of R."""
-        found = leading_components(self.variance, B, reg, n_components, **options)
+        found = leading_components(
+            self.variance, B, reg, n_components, noise=self.noise, **options
+        )
         coefficients = self.coefficients(found.vectors)
         # The sign is free. Fixed here, where the axes of no solver are left, it does
         # not depend on rounding.
@@ -124,18 +136,21 @@ def square_kernel(X, kernel, gamma):
     return np.ascontiguousarray(kernel_matrix(X, None, kernel, gamma))
 
 
-def check_rank(found, n_components):
+def check_rank(found, n_components, kernel=None):
     """Refuse a problem without components, or with fewer than asked for."""
     rank = len(found.eigenvalues)
+    primal = is_one_of(kernel, ("primal",))
+    what = "centred rows" if primal else "centred kernel matrix"
     if not rank:
+        under = "" if primal else " under this kernel"
         raise ValueError(
-            "All rows are the same under this kernel: the centred kernel matrix has "
-            "rank 0, so there is no component."
+            f"All rows are the same{under}: the rank of the {what} is 0, so there is "
+            "no component."
         )
     if n_components is not None and rank < n_components:
         raise ValueError(
-            f"n_components={n_components} is more than the rank {rank} of the centred "
-            f"kernel matrix: set n_components to at most {rank}, or to None."
+            f"n_components={n_components} is more than the rank {rank} of the {what}: "
+            f"set n_components to at most {rank}, or to None."
         )
 
 

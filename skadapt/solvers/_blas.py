@@ -22,6 +22,8 @@ def matmul(A, B):
 
 def gram(R):
     """R'R, symmetric to the bit, at half the cost of a product."""
+    if not R.size:  # syrk refuses a side of length 0, in words on the terminal
+        return np.zeros((R.shape[1],) * 2, R.dtype)
     (syrk,) = get_blas_funcs(("syrk",), (R,))
     upper = syrk(1.0, R.T) if R.flags.c_contiguous else syrk(1.0, R, trans=1)
     return upper + np.triu(upper, 1).T

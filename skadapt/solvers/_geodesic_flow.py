@@ -40,6 +40,50 @@ def principal_axes(X, p):
     return _with_positive_peak(axes)
 
 
+def some_axes(X, p, name):
+    """`principal_axes` of a domain of this name, of which there must be one."""
+    axes = principal_axes(X, p)
+    if not axes.shape[1]:
+        raise ValueError(f"The {name} has no variance: all of its rows are the same.")
+    return axes
+
+
+def axes_of_domains(source, target, p, labelled=None):
+    """Axes for a geodesic from the source to the target.
+
+    Parameters
+    ----------
+    source, target : ndarray of shape (n_samples, n_features) or DomainMoments
+        Rows, or their moments.
+    p : int
+        Number of axes.
+    labelled : tuple of (ndarray, ndarray), default=None
+        Rows of the source and their classes, for its axes by partial least squares.
+        None: `principal_axes`, as in the target.
+
+    Returns
+    -------
+    Ps, Pt : ndarray of shape (n_features, k)
+        Orthonormal columns, at least one and at most p of either.
+    """
+    Pt = some_axes(target, p, "target")
+    if labelled is None:
+        return some_axes(source, p, "source"), Pt
+    rows, classes = labelled
+    if len(np.unique(classes)) < 2:
+        raise ValueError(
+            "y holds one class only in the source: subspace='pls' takes axes that go "
+            "with the classes. Use subspace='pca'."
+        )
+    Ps = pls_axes(rows, classes, p)
+    if not Ps.shape[1]:
+        raise ValueError(
+            "The means of the classes are the same in the source, so no axis goes with "
+            "the classes: use subspace='pca'."
+        )
+    return Ps, Pt
+
+
 def pls_axes(X, y, p):
     """Leading weight vectors of partial least squares of rows on their classes.
 

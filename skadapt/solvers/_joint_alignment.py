@@ -7,6 +7,7 @@ from scipy import linalg
 
 from skadapt.solvers._blas import gram, matmul
 from skadapt.solvers._moments import DomainMoments
+from skadapt.solvers._transfer_components import rounding_of_variance
 
 
 class Maps(NamedTuple):
@@ -61,6 +62,10 @@ class JointAlignment:
         self.Db = np.sqrt(beta) * between
         spread, axes = target.spectrum()
         self.Dt = axes * np.sqrt(mu * spread * (target.count - 1))
+
+        size = beta * np.square(Xs).sum() + mu * np.square(Xt).sum()
+        n_rows = max(len(Xs), len(Xt))
+        self._noise = rounding_of_variance(size, n_rows, Xs.shape[1], np.float64)
 
         freedom = max(within.count - 1, 1)
         values, self.U = within.spectrum()
@@ -143,7 +148,10 @@ class JointAlignment:
             matmul(self.Dt, Y[n_between:]) - matmul(Gt, left),
         )
         W = np.vstack([A, B])
-        W /= np.linalg.norm(W, axis=0)
+        lengths = np.linalg.norm(W, axis=0)
+        # w'Smax w is phi^2; of unit length it is more than the rounding of the rows.
+        keep = phi**2 > self._noise * lengths**2
+        W, phi = W[:, keep] / lengths[keep], phi[keep]
         # The sign is free; fix it so that results are repeatable.
         peak = np.abs(W).argmax(axis=0)
         W *= np.sign(W[peak, np.arange(W.shape[1])])

@@ -7,6 +7,11 @@ from scipy import linalg, sparse
 
 from skadapt.solvers._blas import gram, matmul
 
+# Least share of the first eigenvalue that the last one asked for must have if axes
+# come from the Gram matrix of the rows: there their error is eps over the share, not
+# over its root as in a singular value decomposition. With it 1e-10, over the gap.
+_LEAST_SHARE = 1e-6
+
 
 class DomainMoments(NamedTuple):
     """Count, mean and scatter of the rows of one domain.
@@ -66,17 +71,15 @@ class DomainMoments(NamedTuple):
         Returns
         -------
         values : ndarray of shape (k,)
-            In descending order, floored at 0; those that are rounding noise,
-            below ``max(n, d) * eps`` of the largest, are left out.
+            In descending order. Those that are rounding noise are left out: below
+            ``max(n, d) * eps`` of the largest, or below its square of ``n |mean|^2``.
         vectors : ndarray of shape (d, k)
             Orthonormal columns.
         """
         freedom = max(self.count - 1, 1)
         if self.scatter is None:
-            _, singular, rows = linalg.svd(
-                self.factor, full_matrices=False, check_finite=False
-            )
-            values, vectors = singular**2 / freedom, rows.T
+            singular, vectors = _right_singular(self.factor, n_components)
+            values = singular**2 / freedom
         else:
             d = len(self.mean)
             subset = None
@@ -87,10 +90,34 @@ class DomainMoments(NamedTuple):
             )
             values, vectors = values[::-1] / freedom, vectors[:, ::-1]
         noise = max(self.count, len(self.mean)) * np.finfo(np.float64).eps
-        keep = values > noise * max(values[0], 0.0)
+        # The mean of a constant column is wrong by so much of its size.
+        centring = noise**2 * self.count * (self.mean @ self.mean) / freedom
+        keep = values > max(noise * values[0], centring)
         if n_components is not None:
             keep[n_components:] = False
         return values[keep], vectors[:, keep]
+
+
+def _right_singular(R, n_components):
+    """Leading singular values of R (r, d), r < d, and right vectors as columns.
+
+    Few of them come from an eigendecomposition of R R', where that is accurate; all
+    are returned where it is not.
+    """
+    r = len(R)
+    if n_components is not None and n_components < r:
+        squares, left = linalg.eigh(
+            gram(R.T), subset_by_index=(r - n_components, r - 1), check_finite=False
+        )
+        if squares[0] > _LEAST_SHARE * squares[-1]:
+            # In an orthonormal basis of what they span, as exact as a decomposition.
+            basis, _ = linalg.qr(matmul(R.T, left), mode="economic", check_finite=False)
+            _, singular, rows = linalg.svd(
+                matmul(R, basis), full_matrices=False, check_finite=False
+            )
+            return singular, matmul(basis, rows.T)
+    _, singular, rows = linalg.svd(R, full_matrices=False, check_finite=False)
+    return singular, rows.T
 
 
 class CovarianceRoot(NamedTuple):

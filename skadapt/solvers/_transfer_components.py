@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from skadapt.solvers._blas import gram, matmul, symv
 
@@ -127,7 +127,7 @@ class _Deflation(NamedTuple):
 
 
 def leading_components(
-    variance, B, reg, n_components, *, scale, tol=1e-10, max_iter=None
+    variance, B, reg, n_components, *, scale, noise=0.0, tol=1e-10, max_iter=None
 ):
     """Components of much variance on which given gaps of means are small.
 
@@ -152,6 +152,8 @@ def leading_components(
         k; fewer are returned if the rank is lower.
     scale : {"unit", "whiten"}
         Whether the columns of A have norm 1 or ``A'F'HFA = I``.
+    noise : float
+        Variance ``a'F'HFa / a'a`` up to which a component is left out.
     tol : float
         Relative accuracy asked of the eigenvalues from Lanczos.
     max_iter : int or None
@@ -182,10 +184,30 @@ def leading_components(
         Q = _lanczos(operate, size, variance.dtype, n_components, tol, max_iter)
         if Q is not None:
             n_iter = products
-            return _finish(Q, operate(Q), deflation, scale, n_iter)
+            return _finish(Q, operate(Q), deflation, scale, noise, n_iter)
     S = variance.between(deflation)
     Q = _leading_eigenvectors(S, min(n_components, size))
-    return _finish(Q, matmul(S, Q), deflation, scale, 1)
+    return _finish(Q, matmul(S, Q), deflation, scale, noise, 1)
+
+
+def rounding_of_variance(size, n_rows, n_columns, dtype):
+    """The variance that centring leaves where F has none.
+
+    Parameters
+    ----------
+    size : float
+        Squared Frobenius norm of F before it is centred.
+    n_rows, n_columns : int
+        Shape of F.
+    dtype : dtype
+        In which F is centred.
+
+    Returns
+    -------
+    noise : float
+    """
+    # Means are wrong by eps of the size of F for each term, variances by the square.
+    return float(size) * (max(n_rows, n_columns) * np.finfo(dtype).eps) ** 2
 
 
 def linear_coordinates(moment, n_rows):
@@ -258,21 +280,24 @@ def _lanczos(operate, n, dtype, n_components, tol, max_iter):
             tol=tol,
             maxiter=max_iter,
         )
-    except ArpackNoConvergence:
+    except ArpackError:  # no convergence, or F'HF is 0 and takes the start with it
         return None
     return Q
 
 
-def _finish(Q, SQ, deflation, scale, n_iter):
+def _finish(Q, SQ, deflation, scale, noise, n_iter):
     """Rayleigh-Ritz values in descending order, A = R Q scaled, and the residual."""
     values = np.einsum("ij,ij->j", Q, SQ, dtype=np.float64)
     order = np.argsort(values)[::-1]
     Q, SQ, values = Q[:, order], SQ[:, order], values[order]
     largest = max(values[0], np.finfo(np.float64).tiny) if len(values) else 1.0
     residual = np.linalg.norm(SQ - Q * values, axis=0).max(initial=0.0) / largest
-    # What is left are the eigenvalues that S resolves from zero.
+    # What is left are the eigenvalues that S resolves from zero, and of them those
+    # that are more than the rounding of F.
     rank = np.count_nonzero(values > len(Q) * np.finfo(Q.dtype).eps * largest)
-    values = values[:rank]
-    A = deflation.apply(Q[:, :rank])
-    A /= np.sqrt(values) if scale == "whiten" else np.linalg.norm(A, axis=0)
+    A, values = deflation.apply(Q[:, :rank]), values[:rank]
+    squares = np.einsum("ij,ij->j", A, A, dtype=np.float64)
+    keep = values > noise * squares
+    A, values, squares = A[:, keep], values[keep], squares[keep]
+    A /= np.sqrt(values if scale == "whiten" else squares)
     return Components(A, values, float(residual), n_iter)

@@ -415,7 +415,7 @@ def test_bad_calls_are_refused():
     with pytest.raises(ValueError, match="feature|column"):
         geodesic_flow_kernel(Xs, Xt[:, :5])
     for name, pair in {
-        "source": (np.ones_like(Xs), Xt),
+        "source": (np.full_like(Xs, 0.1), Xt),
         "target": (Xs, Xt * 0),
     }.items():
         with pytest.raises(ValueError, match=f"{name} has no variance"):

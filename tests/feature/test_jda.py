@@ -361,13 +361,48 @@ def test_bad_calls():
         JDA(estimator=LinearRegression()).fit(X, y, sample_domain=domain)
     with pytest.raises(ValueError, match="Unknown label type"):
         JDA().fit(X, X[:, 0], sample_domain=domain)
-    with pytest.raises(ValueError, match="at most 12"):
+    with pytest.raises(ValueError, match="rank 12 of the centred rows: .* at most 12"):
         JDA(13, kernel="primal").fit(X, y, sample_domain=domain)
+    with pytest.raises(ValueError, match="rank 12 of the centred kernel matrix: "):
+        JDA(13).fit(X, y, sample_domain=domain)
     with pytest.raises(ValueError, match="n_features = 1: set normalize=False"):
         JDA().fit(X[:, :1], y, sample_domain=domain)
     for name, value in [("n_iter", 0), ("reg", 0.0), ("kernel", "precomputed")]:
         with pytest.raises(ValueError, match=name):
             JDA(**{name: value}).fit(X, y, sample_domain=domain)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "primal"])
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e6 / 7])
+@pytest.mark.parametrize("n, d", [(60, 4), (500, 450), (450, 500), (20, 90)])
+def test_rows_that_are_all_the_same(n, d, value, normalize, kernel):
+    """Rounding is no component."""
+    X, y, domain = np.full((n, d), value), np.arange(n) % 3, np.repeat([1, -1], n // 2)
+    what = "centred rows" if kernel == "primal" else "centred kernel matrix"
+    for n_iter in (1, 2):
+        mapper = JDA(kernel=kernel, normalize=normalize, n_iter=n_iter)
+        with pytest.raises(ValueError, match=f"rank of the {what} is 0"):
+            mapper.fit(X, y, sample_domain=domain)
+
+
+@pytest.mark.parametrize("n_iter", [1, 2])
+def test_rows_that_are_all_the_same_under_a_kernel(n_iter):
+    """At this size Lanczos meets a matrix of zeros."""
+    X, y, domain = np.ones((500, 3)), np.arange(500) % 3, np.repeat([1, -1], 250)
+    with pytest.raises(ValueError, match="rank of the centred kernel matrix is 0"):
+        JDA(5, kernel="rbf", n_iter=n_iter, normalize=False).fit(
+            X, y, sample_domain=domain
+        )
+
+
+@pytest.mark.parametrize("d, offset", [(12, 1e6), (150, 1e3)])
+def test_little_variance_far_from_zero_is_kept(d, offset):
+    X, y, domain = classes_and_shift(60, 50, d)
+    mapper = JDA(kernel="primal", normalize=False)
+    near = mapper.fit(X, y, sample_domain=domain).eigenvalues_
+    far = mapper.fit(X + offset, y, sample_domain=domain).eigenvalues_
+    np.testing.assert_allclose(far, near, rtol=1e-3)
 
 
 # What it is worth

@@ -374,10 +374,28 @@ def test_bad_calls_are_refused():
         JGSA(estimator=Ridge()).fit(X, y, sample_domain=domain)
     with pytest.raises((TypeError, ValueError), match="[Ss]parse"):
         JGSA().fit(csr_array(X), y, sample_domain=domain)
-    with pytest.raises(ValueError, match="normalize=False"):
-        JGSA().fit(np.abs(X[:, :1]), y, sample_domain=domain)
+    for column in (X[:, :1], np.abs(X[:, :1])):
+        with pytest.raises(ValueError, match="n_features = 1: set normalize=False"):
+            JGSA().fit(column, y, sample_domain=domain)
+        JGSA(normalize=False).fit(column, y, sample_domain=domain)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("value", [1.0, 0.1, 1e6 / 7])
+@pytest.mark.parametrize("n, d", [(60, 4), (500, 450), (20, 90)])
+def test_rows_that_are_all_the_same(n, d, value, normalize, capfd):
+    """Rounding is no variance, and nothing but the error is said."""
+    X, y, domain = np.full((n, d), value), np.arange(n) % 3, np.repeat([1, -1], n // 2)
     with pytest.raises(ValueError, match="no variance"):
-        JGSA(normalize=False).fit(np.ones_like(X), y, sample_domain=domain)
+        JGSA(normalize=normalize).fit(X, y, sample_domain=domain)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_little_variance_far_from_zero_is_kept():
+    X, y, domain = stack(*shifted_classes(60, 50, 7)[:3])
+    near = JGSA(normalize=False).fit(X, y, sample_domain=domain)
+    far = JGSA(normalize=False).fit(X + 1e6, y, sample_domain=domain)
+    assert len(far.eigenvalues_) == len(near.eigenvalues_)
 
 
 # Published figures

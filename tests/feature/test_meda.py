@@ -517,10 +517,20 @@ def test_components_are_as_many_as_both_domains_have():
 def test_one_class_has_no_pls_direction():
     task = make_task(18)
     task = task._replace(y=np.where(task.source, 1.0, np.nan))
-    with pytest.raises(
-        ValueError, match="all classes of the source have the same mean"
-    ):
+    with pytest.raises(ValueError, match="y holds one class only in the source"):
         task.fit(subspace="pls")
+
+
+@pytest.mark.parametrize("subspace", ["pca", "pls"])
+def test_a_domain_without_directions_is_named(subspace):
+    task = make_task(18)
+    still = np.where(task.source[:, np.newaxis], task.X, 0.1)
+    with pytest.raises(ValueError, match="The target has no variance"):
+        task._replace(X=still).fit(subspace=subspace)
+    still = np.where(task.source[:, np.newaxis], 0.1, task.X)
+    message = "source has no variance" if subspace == "pca" else "means of the classes"
+    with pytest.raises(ValueError, match=message):
+        task._replace(X=still).fit(subspace=subspace)
 
 
 def test_the_start_is_a_plain_classifier():

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 from scipy.spatial.distance import cdist
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_iris, load_wine, make_classification
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 
 from skadapt import SubspaceAlignment, TransferClassifier, subspace_alignment
 from skadapt.datasets import fetch_office_caltech, get_data_home
@@ -161,17 +162,20 @@ def test_more_components_than_rank_are_refused(n_source, n_target):
 
 
 def stable_dimension(Xs, Xt, gamma=1e5, delta=0.1):
-    """The bound, one dimension after the other, rows in units of their spread."""
-    n = min(len(Xs), len(Xt))
+    """The bound, one dimension after the other, rows in units of their spread.
+
+    Dimensions are those between which an eigenvalue of the sample changes: the last
+    axis of a domain has no neighbour.
+    """
+    n, d = min(len(Xs), len(Xt)), Xs.shape[1]
     spectra, radii = [], []
     for X in (Xs, Xt):
         X = X - X.mean(axis=0)
         X = X / np.sqrt(X.var(axis=0, ddof=1).mean())
-        values = np.linalg.eigvalsh(np.cov(X.T))[::-1]
-        spectra.append(np.append(values[: min(X.shape[1], len(X) - 1)], 0))
+        spectra.append(PCA(svd_solver="full").fit(X).explained_variance_)
         radii.append(max(np.linalg.norm(x) for x in X))
     chosen = 1
-    for k in range(1, min(map(len, spectra))):
+    for k in range(1, min(d, n - 1)):
         bound = 16 * k**1.5 * (1 + np.sqrt(np.log(2 / delta) / 2)) / (gamma * n**0.5)
         if all(v[k - 1] - v[k] >= bound * B for v, B in zip(spectra, radii)):
             chosen = k
@@ -204,12 +208,34 @@ def test_stable_dimension_does_not_depend_on_units():
     assert other.X_source.shape == expected
 
 
-def test_one_dimension_if_none_is_stable():
-    """Equal eigenvalues have no gap, and the last one too small a gap to nothing."""
-    X = np.vstack([np.eye(400), -np.eye(400)])
+@pytest.mark.parametrize("d", [3, 8, 400])
+def test_one_dimension_if_none_is_stable(d):
+    """Equal eigenvalues have no gap; that the last is more than 0 is none."""
+    X = np.vstack([np.eye(d), -np.eye(d)])
     assert stable_dimension(X, X) == 1
     result = subspace_alignment(X, X, n_components="stability")
     assert result.X_source.shape[1] == 1
+
+
+@pytest.mark.parametrize("load, k", [(load_iris, 3), (load_wine, 12)])
+def test_stability_takes_less_than_the_rank(load, k):
+    """At the rank of all columns the map would leave every distance as it was."""
+    X = StandardScaler().fit_transform(load().data)
+    domain = np.where(np.arange(len(X)) % 2, 1, -1)
+    mapper = SubspaceAlignment("stability")
+    Z = mapper.fit_transform(X, sample_domain=domain)
+    assert mapper.n_components_ == k == stable_dimension(X[domain > 0], X[domain < 0])
+    assert np.abs(cdist(Z, Z) - cdist(X, X)).max() > 0.1
+    # The rank, not the number of columns, is what counts.
+    wide = np.hstack([X, X])
+    assert mapper.fit(wide, sample_domain=domain).n_components_ <= k
+
+
+def test_stability_of_a_single_direction():
+    """Rank 1 has no gap at all."""
+    X = np.outer(np.arange(20.0), [1, 2, 3])
+    result = subspace_alignment(X[:12], X[12:], n_components="stability")
+    assert result.X_source.shape == (12, 1)
 
 
 def test_number_of_components_is_reported():
@@ -287,13 +313,18 @@ def test_columns_that_differ_are_refused():
         subspace_alignment(Xs, Xt[:, :5], n_components=2)
 
 
-def test_domain_without_variance_is_refused():
-    Xs, Xt = correlated_pair(60, 50, 8)
-    with pytest.raises(ValueError, match="rank|variance|constant"):
-        subspace_alignment(np.ones_like(Xs), Xt)
+@pytest.mark.parametrize("n_components", [None, 2, "stability"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_domain_without_variance_is_refused(shape, n_components):
+    """Means of 0.1 are no 0.1 to the last bit, and what is left is no variance."""
+    Xs, Xt = correlated_pair(*SHAPES[shape])
+    with pytest.raises(ValueError, match="The source has no variance"):
+        subspace_alignment(np.full_like(Xs, 0.1), Xt, n_components=n_components)
+    with pytest.raises(ValueError, match="The target has no variance"):
+        subspace_alignment(Xs, np.full_like(Xt, 0.1), n_components=n_components)
 
 
-@pytest.mark.parametrize("k, mean", [(20, 43.83), (80, 45.11)])
+@pytest.mark.parametrize("k, mean", [(20, 43.83), (80, 45.11), ("stability", 43.89)])
 def test_office_caltech_figures(k, mean):
     """Mean accuracy of 1-NN over the twelve pairs, in percent."""
     folder = Path(get_data_home())

@@ -175,6 +175,44 @@ def test_principal_axes_against_pca(n, d):
     np.testing.assert_array_equal(principal_axes(moments, 4), axes)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("share", [1.0, 1e-2, 1e-4, 1e-6], ids="{:.0e}".format)
+@pytest.mark.parametrize("p", [1, 4, 20, 28, 29])
+def test_few_axes_are_the_first_of_all(p, share, dtype):
+    """From R R' (30, 30) or a decomposition of R (30, 200), by falling spread."""
+    rng = np.random.default_rng(0)
+    left = np.linalg.qr(np.c_[np.ones(30), rng.normal(size=(30, 29))])[0][:, 1:]
+    axes = np.linalg.qr(rng.normal(size=(200, 29)))[0]
+    singular = np.geomspace(1, share, 29) * np.linspace(1.3, 1, 29)
+    X = ((left * singular) @ axes.T).astype(dtype)
+    values, vectors = DomainMoments.from_rows(X).spectrum(p)
+    X = X.astype(np.float64)
+    _, expected, rows = np.linalg.svd(X - X.mean(axis=0), full_matrices=False)
+    np.testing.assert_allclose(values, expected[:p] ** 2 / 29, rtol=1e-6)
+    flip = np.sign((vectors * rows[:p].T).sum(axis=0))
+    np.testing.assert_allclose(vectors * flip, rows[:p].T, atol=1e-7)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(p), atol=1e-13)
+
+
+@pytest.mark.parametrize("rank", [1, 5, 19])
+def test_few_axes_are_as_many_as_all(rank):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(30, rank)) @ rng.normal(size=(rank, 200))
+    moments = DomainMoments.from_rows(X)
+    whole = moments.spectrum()[0]
+    assert len(whole) == rank
+    for p in range(1, 31):
+        assert len(moments.spectrum(p)[0]) == min(p, rank)
+
+
+@pytest.mark.parametrize("n, d", [(60, 4), (40, 90)])
+def test_rounding_of_the_mean_is_no_axis(n, d):
+    X = np.full((n, d), 0.1)
+    assert principal_axes(X, 2).shape == (d, 0)
+    X[0, 1] += 1e-10
+    assert principal_axes(X, 2).shape == (d, 1)
+
+
 def test_no_more_principal_axes_than_the_rank():
     X = np.random.default_rng(0).normal(size=(5, 20))
     assert principal_axes(X, 10).shape == (20, 4)

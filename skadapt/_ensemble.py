@@ -6,6 +6,7 @@ from numbers import Integral
 import numpy as np
 from sklearn import config_context
 from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline, _name_estimators
 from sklearn.utils import (
     ClassifierTags,
@@ -17,6 +18,7 @@ from sklearn.utils import (
 )
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import (
@@ -24,6 +26,7 @@ from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
     column_or_1d,
+    has_fit_parameter,
 )
 
 from skadapt._base import check_rows
@@ -32,17 +35,24 @@ from skadapt._domains import (
     as_labels,
     check_sample_domain,
     is_labeled,
+    mask_target_labels,
     natural_labels,
 )
 from skadapt._predictor import (
     BasePredictor,
     TargetClassifierMixin,
     _request_weights,
+    steps_of,
     takes_domains,
     weight_parameter,
 )
-from skadapt._transfer import TransferClassifier
-from skadapt.solvers._class_shares import column_scales, rescale, resolve_prior
+from skadapt._transfer import TransferClassifier, _call, _is_weighter
+from skadapt.solvers._class_shares import (
+    column_scales,
+    rescale,
+    resolve_prior,
+    warn_of_missed_shares,
+)
 
 __all__ = ["AdapterEnsembleClassifier"]
 
@@ -50,7 +60,7 @@ __all__ = ["AdapterEnsembleClassifier"]
 _SIZES = (10, 20, 30, 40, 60)
 
 
-class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
+class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseComposition):
     """Average the probabilities of transfer models.
 
     Which preparation of the columns, which map and which number of components is best
@@ -65,13 +75,16 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
         The models. Each is a classifier that takes `sample_domain`, such as
         `TransferClassifier`, `MEDA` or `EasyTL`; a Pipeline of which some step takes
         it, ``make_pipeline(PerDomain(), MEDA())``; or any other classifier, which is
-        fitted to the labelled source rows. All need `predict_proba`. None: `MEDA` with
-        ``subspace="pls"`` and 10, 20, 30, 40 and 60 components.
+        fitted to the labelled source rows. All need `predict_proba`. Of pairs,
+        ``name__parameter`` is a parameter. None: `MEDA` with ``subspace="pls"`` and
+        10, 20, 30, 40 and 60 components.
     weights : array-like of shape (n_candidates,), default=None
-        Weights of the models in the average, not negative. None: all alike.
+        Weights of the models in the average, finite and not negative. None: all
+        alike.
     prior : {"uniform"} or array-like of shape (n_classes,), default=None
         Shares of the classes, in sorted order, in the target: averages are rescaled to
-        have them in the mean of the target rows of `fit`. None assumes nothing.
+        have them in the mean of the target rows of `fit`, as far as probabilities of 0
+        and 1 allow. None assumes nothing.
     n_jobs : int, default=None
         Models fitted at a time. None: one, unless in a joblib context.
 
@@ -80,7 +93,8 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
     transduction_ : ndarray of shape (n_target,)
         Labels of the target rows of `fit`, in the order of X.
     estimators_ : list of classifiers
-        The fitted models. Plain classifiers are in a `TransferClassifier`.
+        The fitted models. Plain classifiers, and those that end a Pipeline of
+        adapters, are in a `TransferClassifier`.
     named_estimators_ : dict of str to classifier
         The same by name: that given, or that of the class in lower case, numbered if
         there are several.
@@ -94,14 +108,18 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
     Raises
     ------
     ValueError
-        If there is no candidate or one that lacks `predict_proba`, if two have one
-        name, if `weights` or `prior` do not fit, if `sample_domain` lacks sources or
-        targets, or if no source row is labelled.
+        If there is no candidate or one that lacks `predict_proba`, if names are wrong
+        or not unique, if `weights` or `prior` do not fit, if `sample_domain` lacks
+        sources or targets, if no source row is labelled, or if a candidate would hand
+        target rows to a part of it that learns from y.
 
     Warns
     -----
     NoAdaptationWarning
         If `fit` gets no `sample_domain`. All models are fitted without then.
+    UserWarning
+        If the shares of `prior` cannot be met: a class can have no more target rows
+        than give it any probability.
 
     See Also
     --------
@@ -111,9 +129,18 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
     Notes
     -----
     A Pipeline hands `sample_domain` to the steps that ask for it; metadata routing
-    need not be switched on. Models see y as it is, and those of this package that must
-    not use labels of target rows hide them from themselves. Plain classifiers learn
-    from source rows alone.
+    need not be switched on.
+
+    Labels of target rows are hidden from every candidate but those made to learn from
+    them, as `TrAdaBoostClassifier` or ``TransferClassifier(train_on="labeled")``. Plain
+    classifiers learn from source rows alone, also at the end of a Pipeline, where the
+    steps before are their adapter. A step before that learns from y, such as
+    SelectKBest, is refused, since the rows of a Pipeline are those of all domains.
+    Pipelines may lie in one another: one of plain steps that comes last,
+    ``make_pipeline(PerDomain(), make_pipeline(SelectKBest(), GaussianNB()))``, is as a
+    whole a plain classifier. A search is a candidate if what it searches is and takes
+    `sample_domain` itself; other meta-estimators of such models, as VotingClassifier,
+    are refused.
 
     `predict_proba` is the weighted mean of that of the models, for rows of `fit` and
     for new ones. With `prior`, its columns are multiplied by factors that Sinkhorn's
@@ -180,6 +207,62 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
         models = [c[-1] if isinstance(c, tuple) and c else c for c in self.candidates]
         return [model for model in models if hasattr(model, "fit")]
 
+    def _are_named(self):
+        """Whether the candidates are pairs of a name and a model."""
+        if not isinstance(self.candidates, (list, tuple)) or not self.candidates:
+            return False
+        return all(
+            isinstance(pair, tuple)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and not isinstance(pair[1], type)
+            for pair in self.candidates
+        )
+
+    def get_params(self, deep=True):
+        """Parameters, and those of named candidates.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether candidates that have names are added by name, and their parameters
+            as ``name__parameter``.
+
+        Returns
+        -------
+        params : dict of str to object
+            Values by name.
+        """
+        if self._are_named():
+            return self._get_params("candidates", deep=deep)
+        return super().get_params(deep=deep)
+
+    def set_params(self, **params):
+        """Set parameters, also those of named candidates.
+
+        Parameters
+        ----------
+        params : dict of str to object
+            Values by name. The name of a candidate replaces it, and
+            ``name__parameter`` sets a parameter of it.
+
+        Returns
+        -------
+        self : object
+            The classifier.
+        """
+        if "candidates" in params:
+            self.candidates = params.pop("candidates")
+        if self._are_named():
+            for name, _ in self.candidates:
+                if name in params:
+                    self._replace_estimator("candidates", name, params.pop(name))
+        return super().set_params(**params)
+
+    @property
+    def _uses_target_labels(self):
+        return any(_uses_target_labels(model) for model in self._models())
+
     def _resolve_estimator(self):
         return next(iter(self._models()), TransferClassifier())
 
@@ -196,8 +279,8 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
             Rows of all domains, in any order.
         y : array-like of shape (n_samples,)
             Labels; NaN (in an array of floats) or None (in an array of objects)
-            marks an unlabelled row. Labels of target rows are used by models that
-            are made for it, such as `TrAdaBoostClassifier`, and by no others.
+            marks an unlabelled row. Labels of target rows are hidden from all models
+            but those made to use them, such as `TrAdaBoostClassifier`.
         sample_weight : array-like of shape (n_samples,), default=None
             Row weights, for each model.
         sample_domain : array-like of shape (n_samples,), default=None
@@ -217,24 +300,34 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         ids = None
         if sample_domain is None:
-            y = self._labels_of_one_domain(X, y)
+            y = labels = self._labels_of_one_domain(X, y)
         else:
             check_consistent_length(X, y)
             y = column_or_1d(as_labels(y))
             ids = check_sample_domain(sample_domain, _num_samples(X), both=True)
-            labeled = is_labeled(y)
-            self._check_training_rows(labeled, ids)
-            check_classification_targets(natural_labels(y[labeled & (ids > 0)]))
+            self._check_training_rows(is_labeled(y), ids)
+            seen = y if self._uses_target_labels else mask_target_labels(y, ids)
+            labels = natural_labels(seen[is_labeled(seen)])
+            for name, model in zip(names, models):
+                _check_form(name, model)
+        check_classification_targets(labels)
+        classes = np.unique(labels)
+        resolve_prior(self.prior, len(classes))  # before models are fitted in vain
+        models = [_as_transfer_model(clone(model)) for model in models]
+        if sample_weight is not None:
+            for name, model in zip(names, models):
+                _check_takes_weights(name, model)
 
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_model)(name, clone(model), X, y, ids, sample_weight)
+            delayed(_fit_model)(name, model, X, y, ids, sample_weight)
             for name, model in zip(names, models)
         )
         self.named_estimators_ = dict(zip(names, self.estimators_))
         self.classes_ = np.unique(
-            np.concatenate([model.classes_ for model in self.estimators_])
+            np.concatenate([classes, *(model.classes_ for model in self.estimators_)])
         )
         self._scales = np.ones(len(self.classes_))
+        # Models may know of more classes than y.
         shares = resolve_prior(self.prior, len(self.classes_))
         if ids is None:
             return self
@@ -243,6 +336,8 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
         if shares is not None:
             self._scales = column_scales(proba, shares)
             proba = rescale(proba, self._scales)
+            # Past the frame of the validation of parameters.
+            warn_of_missed_shares(proba, shares, self.classes_, stacklevel=4)
         self.transduction_ = self.classes_[proba.argmax(axis=1)]
         return self
 
@@ -276,10 +371,8 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor):
                     f"candidates holds {model!r}, which is no classifier: join an "
                     "adapter to a classifier with TransferClassifier."
                 )
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"The names of candidates must be unique, got {list(names)!r}."
-            )
+        if all(named):
+            self._validate_names(names)
         return names, models
 
     def _average(self, X, ids):
@@ -349,32 +442,81 @@ def _check_weights(weights, n_models):
     if weights is None:
         return np.full(n_models, 1.0 / n_models)
     weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != (n_models,) or not (weights >= 0).all() or not weights.any():
+    if (
+        weights.shape != (n_models,)
+        or not (np.isfinite(weights) & (weights >= 0)).all()
+        or not weights.any()
+    ):
         raise ValueError(
-            f"weights must hold a number for each of the {n_models} candidates, none "
-            f"below 0 and not all 0, got {weights.tolist()!r}."
+            f"weights must hold a finite number for each of the {n_models} candidates, "
+            f"none below 0 and not all 0, got {weights.tolist()!r}."
         )
+    weights = weights / weights.max()  # the sum of large ones may be infinite
     return weights / weights.sum()
 
 
+def _uses_target_labels(model):
+    """Whether a step of the model is made to learn from labels of target rows."""
+    if isinstance(model, Pipeline):
+        return any(_uses_target_labels(step) for step in steps_of(model))
+    if isinstance(model, BaseSearchCV):
+        return _uses_target_labels(model.estimator)
+    return bool(
+        getattr(model, "_uses_target_labels", False)
+        or getattr(model, "train_on", "source") == "labeled"
+    )
+
+
+def _check_form(name, model):
+    """Refuse a model that takes domains and hands rows of all to plain classifiers."""
+    if not takes_domains(model):
+        return
+    kind = type(model).__name__
+    if isinstance(model, Pipeline):
+        _check_form(name, model.steps[-1][1])
+    elif isinstance(model, BaseSearchCV):
+        last = steps_of(model.estimator)[-1]
+        if not takes_domains(last):
+            raise ValueError(
+                f"The candidate {name!r} searches a Pipeline whose last step, "
+                f"{type(last).__name__}, takes no sample_domain and would be fitted to "
+                f"rows of the target: let {kind} search "
+                f"TransferClassifier({type(last).__name__}(), adapter)."
+            )
+        _check_form(name, model.estimator)
+    elif not has_fit_parameter(model, "sample_domain"):
+        raise ValueError(
+            f"The candidate {name!r} is a {kind} of models that take sample_domain, "
+            "and hands all of them labels and rows of all domains: give its models as "
+            "candidates instead."
+        )
+
+
 def _as_transfer_model(model):
-    """The model, or a TransferClassifier if it would learn from target rows."""
+    """The model, with what would learn from target rows in a TransferClassifier."""
     if not takes_domains(model):
         return TransferClassifier(model)
-    if isinstance(model, Pipeline) and not takes_domains(model.steps[-1][1]):
-        return TransferClassifier(model.steps[-1][1], Pipeline(model.steps[:-1]))
+    if isinstance(model, Pipeline):
+        *before, (name, last) = model.steps
+        if not takes_domains(last):
+            return TransferClassifier(last, Pipeline(before, memory=model.memory))
+        model.steps = [*before, (name, _as_transfer_model(last))]
     return model
 
 
+def _check_takes_weights(name, model):
+    if weight_parameter(model) is None:
+        raise ValueError(
+            f"The candidate {name!r} takes no sample_weight: leave it out, or pass "
+            "no weights."
+        )
+
+
 def _fit_model(name, model, X, y, ids, weights):
-    model = _as_transfer_model(model)
     metadata = {} if ids is None else {"sample_domain": ids}
+    if ids is not None and not _uses_target_labels(model):
+        y = mask_target_labels(y, ids)
     if weights is not None:
-        if weight_parameter(model) is None:
-            raise ValueError(
-                f"The candidate {name!r} takes no sample_weight: leave it out, or pass "
-                "no weights."
-            )
         metadata["sample_weight"] = weights
     with config_context(enable_metadata_routing=True):
         if weights is not None:
@@ -385,13 +527,58 @@ def _fit_model(name, model, X, y, ids, weights):
                 warnings.simplefilter("ignore", NoAdaptationWarning)
                 model.fit(X, y, **metadata)
         else:
-            model.fit(X, y, **metadata)
+            try:
+                model.fit(X, y, **metadata)
+            except (TypeError, ValueError) as error:
+                step = _step_without_labels(model, X, y, ids)
+                if step is None:
+                    raise
+                kind = type(step).__name__
+                raise ValueError(
+                    f"{kind}, a step of the candidate {name!r}, learns from y, but its "
+                    "rows are those of all domains, and not all have a label that it "
+                    "may see: fit it to source rows beforehand, or put it after the "
+                    "adapter in a Pipeline with a plain classifier, "
+                    f"make_pipeline(adapter, make_pipeline({kind}(), classifier))."
+                ) from error
     if not hasattr(model, "predict_proba"):
         raise ValueError(
             f"The candidate {name!r} has no predict_proba, and probabilities are what "
             "is averaged: use a classifier that has, such as LogisticRegression."
         )
     return model
+
+
+def _mappers_of(model):
+    """The steps that map rows of all domains before a classifier gets them."""
+    if isinstance(model, Pipeline):
+        *before, last = steps_of(model)
+        return [*before, *_mappers_of(last)]
+    if isinstance(model, BaseSearchCV):
+        return _mappers_of(model.estimator)
+    if isinstance(model, TransferClassifier):
+        return [step for step in steps_of(model.adapter) if not _is_weighter(step)]
+    return []
+
+
+def _step_without_labels(model, X, y, ids):
+    """The step that is fitted with all labels and is not with some; None if others.
+
+    No tag says of a transformer whether it learns from y.
+    """
+    labeled = np.flatnonzero(is_labeled(y))
+    for step in _mappers_of(model):
+        step = clone(step)
+        try:
+            X_new = _call(Pipeline([("step", step)]), "fit_transform", X, y, ids)
+        except (TypeError, ValueError):
+            try:
+                step.fit(_safe_indexing(X, labeled), natural_labels(y[labeled]))
+            except (TypeError, ValueError):
+                return None
+            return None if takes_domains(step) else step
+        X = X_new
+    return None
 
 
 def _predict_proba(model, X, ids):

@@ -1,13 +1,21 @@
 """The ensemble against its models, fitted one by one and averaged by hand."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from joblib import parallel_config
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier
+from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
@@ -21,6 +29,8 @@ from skadapt import (
     EasyTL,
     NoAdaptationWarning,
     PerDomain,
+    SourceKFold,
+    TrAdaBoostClassifier,
     TransferClassifier,
 )
 
@@ -185,6 +195,69 @@ def test_prior_of_the_wrong_length():
         )
 
 
+class CountsFits(EasyTL):
+    """Says how often it was fitted."""
+
+    n_fits = 0
+
+    def fit(self, X, y, sample_weight=None, *, sample_domain=None):
+        CountsFits.n_fits += 1
+        return super().fit(X, y, sample_weight, sample_domain=sample_domain)
+
+
+@pytest.mark.parametrize("domains", [True, False])
+@pytest.mark.parametrize("prior", [[0.5, 0.5], [0.2, 0.2, 0.2], [1.0, 1.0, -1.0]])
+def test_prior_is_checked_before_models_are_fitted(prior, domains):
+    X, y, ids, truth = make_task()
+    before = CountsFits.n_fits
+    model = AdapterEnsembleClassifier([CountsFits()], prior=prior)
+    data = (X, y, None, ids) if domains else (X, truth, None, None)
+    with (
+        pytest.warns() if not domains else nullcontext(),
+        pytest.raises(ValueError, match="one number for each of the 3 classes"),
+    ):
+        model.fit(*data[:3], sample_domain=data[3])
+    assert CountsFits.n_fits == before
+    AdapterEnsembleClassifier([CountsFits()]).fit(X, y, sample_domain=ids)
+    assert CountsFits.n_fits == before + 1
+
+
+@pytest.mark.parametrize("n_target", [301, 5001])
+def test_prior_that_certain_models_cannot_meet(n_target):
+    """One target row is surely of the rare class; 0 and 1 cannot be rescaled."""
+    X = np.r_[np.zeros(20), np.ones(20), np.zeros(n_target - 1), 1.0][:, np.newaxis]
+    ids = np.repeat([1, -1], [40, n_target])
+    y = np.where(ids > 0, X[:, 0], np.nan)
+    model = AdapterEnsembleClassifier([KNeighborsClassifier(1)], prior="uniform")
+    with pytest.warns(UserWarning, match=r"0\.5 of the target rows in class 1") as seen:
+        model.fit(X, y, sample_domain=ids)
+    assert seen[0].filename == __file__
+    assert model.transduction_.sum() == 1
+    np.testing.assert_array_equal(model.predict_proba([[0.0], [1.0]]), np.eye(2))
+
+
+def test_prior_that_cannot_be_met_leaves_doubtful_rows_in_doubt():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(330, 2))
+    X[300:] += 3
+    X, ids = np.r_[X, X + 0.1], np.repeat([1, -1], 330)
+    y = np.where(ids > 0, np.tile(np.arange(330) >= 300, 2), np.nan)
+    plain, model = (
+        AdapterEnsembleClassifier([KNeighborsClassifier(20)], prior=prior)
+        for prior in (None, "uniform")
+    )
+    with pytest.warns(UserWarning, match="prior asks for"):
+        model.fit(X, y, sample_domain=ids)
+    before = plain.fit(X, y, sample_domain=ids).predict_proba(X[330:])[:, 1]
+    after = model.predict_proba(X[330:])[:, 1]
+    unsure = (before > 0) & (before < 1)
+    assert unsure.any()
+    assert (after[unsure] > before[unsure]).all()
+    assert (after[unsure] < 1).all()
+    possible = np.mean(before > 0)
+    assert possible - 0.01 <= after.mean() <= possible
+
+
 # ---------------------------------------------------------------------------
 # What a candidate may be
 # ---------------------------------------------------------------------------
@@ -204,6 +277,174 @@ def test_plain_classifiers_do_not_see_the_target():
             model = AdapterEnsembleClassifier([candidate])
             model.fit(X, labels, sample_domain=ids)
             np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-12)
+
+
+def labelings(y, ids, truth):
+    """y without target labels, with the right ones, and with wrong ones."""
+    wrong = np.random.default_rng(5).permutation(truth)
+    return y, truth, np.where(ids > 0, truth, wrong)
+
+
+def search(model, **grid):
+    return GridSearchCV(model, grid, cv=SourceKFold(3))
+
+
+@pytest.mark.parametrize("names", [False, True], ids=["numbers", "names"])
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        make_pipeline(PerDomain(), make_pipeline(PerDomain(), KNeighborsClassifier(1))),
+        make_pipeline(
+            PerDomain(), make_pipeline(PerDomain(), make_pipeline(CORAL(), MEDA(4)))
+        ),
+        make_pipeline(PerDomain(), make_pipeline(SelectKBest(k=3), GaussianNB())),
+        make_pipeline(
+            PerDomain(), make_pipeline(LinearDiscriminantAnalysis(), GaussianNB())
+        ),
+        make_pipeline(StandardScaler(), PCA(4), MEDA(subspace=None)),
+        search(MEDA(), n_components=[2, 6]),
+        search(make_pipeline(PerDomain(), MEDA()), meda__n_components=[2, 6]),
+        search(TransferClassifier(GaussianNB(), CORAL()), adapter__reg=[0.01, 1.0]),
+        AdapterEnsembleClassifier([make_pipeline(PerDomain(), GaussianNB())]),
+        TransferClassifier(adapter=CORAL(), train_on="source"),
+        OnlyTwo(),
+    ],
+    ids=lambda candidate: type(candidate).__name__,
+)
+def test_target_labels_are_hidden(candidate, names):
+    X, y, ids, truth = make_task(n=90)
+    found = []
+    for labels in labelings(y, ids, truth):
+        if names:
+            objects = np.array(["a", "b", "c"], dtype=object)[
+                np.nan_to_num(labels).astype(int)
+            ]
+            objects[np.isnan(labels)] = None
+            labels = objects
+        model = AdapterEnsembleClassifier([candidate])
+        model.fit(X, labels, sample_domain=ids)
+        found.append(model.predict_proba(X, sample_domain=ids))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+def test_nested_pipelines_are_flat_ones():
+    X, y, ids, _ = make_task()
+    nested, flat = (
+        AdapterEnsembleClassifier([candidate]).fit(X, y, sample_domain=ids)
+        for candidate in (
+            make_pipeline(PerDomain(), make_pipeline(CORAL(), KNeighborsClassifier(5))),
+            make_pipeline(PerDomain(), CORAL(), KNeighborsClassifier(5)),
+        )
+    )
+    np.testing.assert_allclose(
+        nested.predict_proba(X, sample_domain=ids),
+        flat.predict_proba(X, sample_domain=ids),
+        atol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        make_pipeline(SelectKBest(k=2), MEDA(2)),
+        make_pipeline(LinearDiscriminantAnalysis(), MEDA(subspace=None)),
+        make_pipeline(PerDomain(), SelectFromModel(LogisticRegression()), GaussianNB()),
+        make_pipeline(PerDomain(), make_pipeline(SelectKBest(k=2), CORAL(), MEDA(2))),
+        make_pipeline(make_column_transformer((SelectKBest(k=1), [0, 1])), EasyTL()),
+        TransferClassifier(adapter=make_pipeline(SelectKBest(k=2), CORAL())),
+        search(make_pipeline(SelectKBest(k=2), MEDA()), meda__n_components=[1, 2]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.FitFailedWarning")
+def test_steps_that_learn_from_y_are_refused(candidate):
+    X, y, ids, truth = make_task()
+    for labels in (*labelings(y, ids, truth), np.where(ids > 0, truth, None)):
+        with pytest.raises(ValueError, match="learns from y.*fit it to source rows"):
+            AdapterEnsembleClassifier([candidate]).fit(X, labels, sample_domain=ids)
+
+
+def test_other_errors_of_steps_stay_as_they_are():
+    X, y, ids, _ = make_task()
+    for candidate, words in (
+        (make_pipeline(PCA(500), MEDA()), "n_components=500 must be between"),
+        (make_pipeline(CORAL(reg=-1.0), MEDA()), "'reg' parameter of CORAL"),
+        (make_pipeline(PerDomain(), MEDA(-1)), "'n_components' parameter of MEDA"),
+        (MEDA(-1), "'n_components' parameter of MEDA"),
+        (make_pipeline(CORAL(), SelectKBest(k=-1), MEDA()), "'k' parameter"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            AdapterEnsembleClassifier([candidate]).fit(X, y, sample_domain=ids)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "words"),
+    [
+        (
+            VotingClassifier(
+                [("meda", MEDA()), ("plain", LogisticRegression())], voting="soft"
+            ),
+            "VotingClassifier of models that take sample_domain.*as candidates",
+        ),
+        (CalibratedClassifierCV(MEDA()), "CalibratedClassifierCV of models"),
+        (
+            make_pipeline(PerDomain(), CalibratedClassifierCV(MEDA())),
+            "CalibratedClassifierCV of models",
+        ),
+        (search(CalibratedClassifierCV(MEDA())), "CalibratedClassifierCV of models"),
+        (
+            search(make_pipeline(PerDomain(), GaussianNB())),
+            r"GridSearchCV search TransferClassifier\(GaussianNB\(\), adapter\)",
+        ),
+    ],
+)
+def test_meta_estimators_that_mix_domains_are_refused(candidate, words):
+    X, y, ids, truth = make_task()
+    for labels in labelings(y, ids, truth):
+        with pytest.raises(ValueError, match=words):
+            AdapterEnsembleClassifier([candidate]).fit(X, labels, sample_domain=ids)
+
+
+@pytest.mark.filterwarnings("ignore::skadapt.NegativeTransferWarning")
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        TrAdaBoostClassifier(n_estimators=2, random_state=0),
+        make_pipeline(PerDomain(), TrAdaBoostClassifier(n_estimators=2)),
+        GridSearchCV(
+            TrAdaBoostClassifier(n_estimators=2, random_state=0),
+            {"n_estimators": [2]},
+            cv=[(np.arange(100), np.arange(100, 120))],
+        ),
+        TransferClassifier(train_on="labeled"),
+        AdapterEnsembleClassifier([EasyTL(), TransferClassifier(train_on="labeled")]),
+    ],
+    ids=lambda candidate: type(candidate).__name__,
+)
+def test_models_made_to_learn_from_target_labels_do(candidate):
+    X, y, ids, truth = make_task(n_classes=2)
+    _, right, wrong = labelings(y, ids, truth)
+    models = [
+        AdapterEnsembleClassifier([MEDA(), candidate]).fit(X, labels, sample_domain=ids)
+        for labels in (right, wrong)
+    ]
+    first, second = (model.predict_proba(X) for model in models)
+    assert np.abs(first - second).max() > 1e-3
+    first, second = (model.estimators_[0].predict_proba(X) for model in models)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_classes_of_the_target_alone_are_known_to_those_who_see_them():
+    X, y, ids, truth = make_task()
+    y = np.where((ids < 0) & (truth == 2), 5, truth)
+    labeled = TransferClassifier(train_on="labeled")
+    for candidates, classes in (
+        ([EasyTL()], [0, 1, 2]),
+        ([EasyTL(), labeled], [0, 1, 2, 5]),
+    ):
+        shares = np.full(len(classes), 1 / len(classes))
+        model = AdapterEnsembleClassifier(candidates, prior=shares)
+        assert list(model.fit(X, y, sample_domain=ids).classes_) == classes
 
 
 def test_a_pipeline_of_mappers_ends_in_any_classifier():
@@ -298,17 +539,88 @@ def test_sample_weight_reaches_every_model():
         ({"candidates": ["meda"]}, "'meda', which is no classifier"),
         ({"candidates": [("a", EasyTL()), EasyTL()]}, "not of both"),
         ({"candidates": [("a", EasyTL(), 1)]}, "not of both"),
-        ({"candidates": [("a", EasyTL()), ("a", MEDA())]}, "must be unique"),
+        ({"candidates": [("a", EasyTL()), ("a", MEDA())]}, "not unique"),
         ({"candidates": [("a", LinearSVC())]}, "'a' has no predict_proba"),
-        ({"candidates": [EasyTL()], "weights": [1, 1]}, "each of the 1 candidates"),
+        (
+            {"candidates": [EasyTL()], "weights": [1, 1]},
+            "finite number for each of the 1",
+        ),
         ({"candidates": [EasyTL()], "weights": [0]}, "not all 0"),
         ({"candidates": [EasyTL()], "weights": [-1]}, "none below 0"),
+        ({"candidates": [EasyTL(), MEDA()], "weights": [np.inf, 1]}, "finite number"),
+        ({"candidates": [EasyTL(), MEDA()], "weights": [np.nan, 1]}, "finite number"),
+        ({"candidates": [("prior", EasyTL())]}, "conflict with constructor arguments"),
+        ({"candidates": [("a__b", EasyTL())]}, "must not contain __"),
     ],
 )
 def test_bad_parameters(parameters, words):
     X, y, ids, _ = make_task()
     with pytest.raises(ValueError, match=words):
         AdapterEnsembleClassifier(**parameters).fit(X, y, sample_domain=ids)
+
+
+def test_weights_count_as_shares_of_their_sum():
+    X, y, ids, _ = make_task()
+    found = [
+        AdapterEnsembleClassifier([EasyTL(), MEDA()], weights=weights)
+        .fit(X, y, sample_domain=ids)
+        .predict_proba(X)
+        for weights in ([1e308, 1e308], None)
+    ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_parameters_of_named_candidates(kind):
+    chain = make_pipeline(PerDomain(), MEDA())
+    given = kind([("easy", EasyTL()), ("chain", chain)])
+    model = AdapterEnsembleClassifier(given)
+    assert model.get_params(deep=False).keys() == {
+        "candidates",
+        "weights",
+        "prior",
+        "n_jobs",
+    }
+    assert model.get_params()["chain__meda__n_components"] == 20
+    assert model.get_params()["chain"] is chain
+    assert model.set_params(chain__meda__n_components=7, n_jobs=2) is model
+    assert (chain[-1].n_components, model.n_jobs) == (7, 2)
+    copied = clone(model)
+    assert copied.candidates[1][1] is not chain
+    assert copied.get_params()["chain__meda__n_components"] == 7
+    other = MEDA()
+    model.set_params(chain=other, chain__n_components=3)
+    assert model.candidates[1] == ("chain", other)
+    assert other.n_components == 3
+    assert given[1][1] is chain, "the list that was given stays"
+    model.set_params(candidates=[("new", EasyTL())], new=other)
+    assert model.candidates == [("new", other)]
+    with pytest.raises(ValueError, match="Invalid parameter 'easy'"):
+        model.set_params(easy__n_components=3)
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [None, [], [make_pipeline(PerDomain(), MEDA())], ["ab"], [("a", EasyTL)], 3],
+)
+def test_candidates_without_names_have_no_parameters(candidates):
+    """Pipelines of two steps and strings of two letters look like pairs."""
+    model = AdapterEnsembleClassifier(candidates)
+    assert model.get_params() == model.get_params(deep=False)
+    assert model.set_params(weights=[1]).weights == [1]
+
+
+def test_search_over_a_named_candidate():
+    X, y, ids, truth = make_task(d=20)
+    model = AdapterEnsembleClassifier([("meda", MEDA()), ("easy", EasyTL())])
+    grid = {"meda__n_components": [2, 8], "easy": [EasyTL(None), LogisticRegression()]}
+    with config_context(enable_metadata_routing=True):
+        found = GridSearchCV(model, grid, cv=SourceKFold(3))
+        found.fit(X, y, sample_domain=ids)
+    assert len(found.cv_results_["params"]) == 4
+    best = found.best_estimator_.named_estimators_["meda"]
+    assert best.n_components == found.best_params_["meda__n_components"]
+    assert found.score(X[ids < 0], truth[ids < 0]) > 0.5
 
 
 def test_tags_are_those_of_all_models():

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-DISTRIBUTIONS = ("numpy", "scipy", "scikit-learn", "skadapt", "numba")
+DISTRIBUTIONS = ("numpy", "scipy", "scikit-learn", "skadapt", "numba", "torch")
 
 
 @dataclass

@@ -12,10 +12,17 @@ if _MISSING:
 _MODULES = {
     "_adaptation": ("BaseAdaptationClassifier",),
     "_backbones": ("load_backbone",),
+    "_dan": ("DANClassifier", "multi_kernel_mmd"),
+    "_dann": ("DANNClassifier", "reverse_gradient"),
+    "_deep_coral": ("DeepCORALClassifier", "deep_coral_loss"),
+    "_distillation": ("DistillationClassifier",),
     "_features": ("TorchFeatures",),
     "_fine_tune": ("FineTuneClassifier", "FineTuneRegressor"),
+    "_mcc": ("MCCClassifier", "minimum_class_confusion"),
+    "_multi_task": ("MultiTaskClassifier",),
     "_network": ("Network", "parameter_blocks", "transfer_layers"),
     "_schedules": ("learning_rate_factor",),
+    "_text": ("TextEncoder",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

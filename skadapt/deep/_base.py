@@ -296,6 +296,12 @@ class BaseNetworkPredictor(_MergedParameters, BasePredictor):
 
     # -------------------------------------------------------------- training
 
+    def __sklearn_clone__(self):
+        # A backbone is data, not a model to be fitted: its clone would know nothing.
+        copied = super().__sklearn_clone__()
+        copied.backbone = self.backbone
+        return copied
+
     def _initial_network(self, X, n_outputs, backbone=None, head=None):
         """A network for rows like these, on the device; its pretrained parameters."""
         dtype = torch.float32

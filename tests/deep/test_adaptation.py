@@ -136,3 +136,21 @@ def test_parameters_are_written_out():
     assert repr(MeanDifference(lr=0.1, trade_off=2)) == (
         "MeanDifference(lr=0.1, trade_off=2)"
     )
+
+
+def test_repeated_target_rows_count_as_often():
+    """Means of the target that the loss sees are those of its rows, repeats too."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3)).astype(np.float32)
+    X[40:] = X[40]  # one row, twenty times, of 30 target rows
+    y = np.where(np.arange(60) < 30, np.arange(60) % 2, np.nan)
+    seen = []
+
+    class Watching(BaseAdaptationClassifier):
+        def _adaptation_loss(self, source, target, progress, parts):
+            seen.append(len(target.features))
+            return 0.0 * target.outputs.sum()
+
+    model = Watching(max_epochs=1, batch_size=30, random_state=0)
+    model.fit(X, y, sample_domain=np.repeat([1, -1], 30))
+    assert sum(seen) == 30

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso, LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -754,3 +755,15 @@ def test_progress_bar_and_history(capsys):
     np.testing.assert_array_equal(
         drawn["valid_loss"], [epoch["valid_loss"] for epoch in model.history_]
     )
+
+
+def test_search_over_a_fitted_backbone():
+    """Clones keep it fitted: it is data, not a model to be fitted."""
+    X, y = _problem()
+    source = FineTuneClassifier(max_epochs=2, random_state=0)
+    with pytest.warns(NoAdaptationWarning):
+        source.fit(X, y)
+    model = FineTuneClassifier(source, max_epochs=2, random_state=0)
+    search = GridSearchCV(model, {"freeze": [None, "backbone"]}, cv=2).fit(X, y)
+    assert set(search.predict(X)) <= set(y)
+    assert clone(model).backbone is source

@@ -184,9 +184,10 @@ class MultiTaskClassifier(BaseNetworkClassifier):
             sample_weight = sample_weight[labeled]
         without = np.setdiff1d(ids, ids[labeled])
         if len(without):
+            side = "source" if without[0] > 0 else "target"
             raise ValueError(
-                f"Domain {without[0]} holds no labelled row (in y, of positive weight) "
-                "to train its head on: label some rows, or leave the domain out."
+                f"Domain {without[0]} holds no labelled {side} row (in y, of positive "
+                "weight) to train its head on: label some rows, or leave the domain out."
             )
         labels = natural_labels(y[labeled])
         check_classification_targets(labels)

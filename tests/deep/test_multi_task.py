@@ -149,10 +149,10 @@ def test_head_is_asked_for_where_it_is_not_known():
 
 def test_domain_without_labels():
     X, y, ids = stack_domains(A[0], A[1], B[0])
-    with pytest.raises(ValueError, match="Domain -1 holds no labelled row"):
+    with pytest.raises(ValueError, match="Domain -1 holds no labelled target row"):
         _fit(MultiTaskClassifier(**FEW), X, y, ids)
     X, y, ids = TASKS
-    with pytest.raises(ValueError, match="Domain 2 holds no labelled row"):
+    with pytest.raises(ValueError, match="Domain 2 holds no labelled source row"):
         MultiTaskClassifier(**FEW).fit(X, y, 1.0 * (ids != 2), sample_domain=ids)
 
 

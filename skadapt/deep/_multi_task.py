@@ -187,7 +187,8 @@ class MultiTaskClassifier(BaseNetworkClassifier):
             side = "source" if without[0] > 0 else "target"
             raise ValueError(
                 f"Domain {without[0]} holds no labelled {side} row (in y, of positive "
-                "weight) to train its head on: label some rows, or leave the domain out."
+                "weight) to train its head on: label some rows, or leave the domain "
+                "out."
             )
         labels = natural_labels(y[labeled])
         check_classification_targets(labels)

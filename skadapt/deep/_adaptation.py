@@ -170,9 +170,7 @@ class BaseAdaptationClassifier(BaseNetworkClassifier):
         )
         parts, X = None, Xs
         if adapts:
-            index, counts = canonical_rows(Xt, np.zeros(len(Xt), dtype=int), None)
-            if counts is not None:
-                index = np.repeat(index, counts.astype(int))
+            index, _ = canonical_rows(Xt, np.zeros(len(Xt), dtype=int), None)
             X = join(Xs, take(Xt, index))
             n_features = self._n_features(network)
             parts = self._adaptation_parts(n_features, self._n_outputs)

@@ -281,9 +281,10 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
     back. With ``"sgd"`` their minimum is that of the loss above; Adam's steps are
     rescaled and the penalty's are not, as with AdamW's weight decay.
 
-    Rows are put into an order of their own before batches are drawn, and equal rows
-    with equal labels become one with the sum of their weights: a model depends neither
-    on how its rows were stacked nor on whether they are repeated or weighted.
+    Rows are put into an order of their own before batches are drawn, and whole weights
+    of at most 10 in the mean become repeated rows: a model depends neither on how its
+    rows were stacked nor on whether a row is repeated or has such a weight. Other
+    weights, and those of classes, are factors in the loss.
 
     References
     ----------

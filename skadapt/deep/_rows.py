@@ -9,6 +9,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 # Share of the free memory of a device that the rows may take.
 _SHARE_OF_MEMORY = 0.5
+# Mean of whole row weights up to which rows are repeated instead.
+_REPEATS = 10
 # Numbers of which a second copy, in the order of an epoch, is no matter.
 _GATHERED = 2**22
 
@@ -148,12 +150,12 @@ class Placement:
 
 
 def canonical_rows(X, codes, weights):
-    """Rows in an order of their own, each once.
+    """Rows in an order of their own, as often as their weights say.
 
     What is drawn from them with a seed then depends neither on how they were stacked
-    nor on whether a row is repeated or has the weight of as many. Rows stand in the
-    order of a projection onto one fixed random direction; those that are equal, with
-    equal codes, become one. Items stand in the order of their names, and stay.
+    nor on whether a row is repeated or has the weight of as many: whole weights, of at
+    most 10 in the mean, become repeats. Rows stand in the order of a projection onto
+    one fixed random direction, items in that of their names.
 
     Returns
     -------
@@ -162,33 +164,31 @@ def canonical_rows(X, codes, weights):
     weights : ndarray or None
         Their weights; None if all are 1.
     """
+    own = np.ones(len(X)) if weights is None else weights
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "fu":
         # A stable order for items that have none but by their text.
         order = np.array(
-            sorted(range(len(X)), key=lambda i: (str(X[i]), codes[i])), dtype=int
+            sorted(range(len(X)), key=lambda i: (str(X[i]), codes[i], own[i])),
+            dtype=int,
         )
-        return order, None if weights is None else weights[order]
-    flat = X.reshape(len(X), -1)
-    direction = np.random.default_rng(0).standard_normal(flat.shape[1])
-    # Blocks: images of bytes become float64 for the product.
-    step = max(1, 2**22 // flat.shape[1])
-    keys = np.concatenate(
-        [
-            flat[start : start + step].astype(np.float64) @ direction
-            for start in range(0, len(flat), step)
-        ]
-    )
-    order = np.lexsort((codes, keys))
-    keys, codes = keys[order], codes[order]
-    near = np.abs(np.diff(keys)) <= 1e-9 * (1 + np.abs(keys[1:]))
-    pairs = np.flatnonzero(near & (codes[1:] == codes[:-1]))
-    repeats = [i + 1 for i in pairs if np.array_equal(*flat[order[[i, i + 1]]])]
-    if not repeats:
-        return order, None if weights is None else weights[order]
-    is_first = np.ones(len(order), dtype=bool)
-    is_first[repeats] = False
-    own = np.ones(len(order)) if weights is None else weights[order]
-    return order[is_first], np.bincount(np.cumsum(is_first) - 1, own)
+    else:
+        flat = X.reshape(len(X), -1)
+        direction = np.random.default_rng(0).standard_normal(flat.shape[1])
+        # Blocks: images of bytes become float64 for the product.
+        step = max(1, 2**22 // flat.shape[1])
+        keys = np.concatenate(
+            [
+                flat[start : start + step].astype(np.float64) @ direction
+                for start in range(0, len(flat), step)
+            ]
+        )
+        order = np.lexsort((own, codes, keys))
+    if weights is None:
+        return order, None
+    weights = weights[order]
+    if (weights == np.rint(weights)).all() and weights.sum() <= _REPEATS * len(weights):
+        return np.repeat(order, weights.astype(int)), None
+    return order, weights
 
 
 def take(X, index):

@@ -97,20 +97,18 @@ def test_draw(benchmark):
 
 
 def test_verdicts(benchmark):
-    means = {}
-    for labeled in (benchmark.ALONE, benchmark.BOTH):
-        for kind, values in (("L2", (70, 60)), ("L2-SP", (69, 71))):
-            for strength, value in zip(benchmark.STRENGTHS, values):
-                name = f"{benchmark.TAIL}, {kind} {strength:g}, {labeled}"
-                means[name] = {"3 a class": value}
-    lines = benchmark.verdicts(means)
-    assert len(lines) == 2
-    for line in lines:
-        assert "-1.00 at 0.01, +11.00 at 0.1; +1.00 between the best" in line
-        assert line.endswith("L2-SP >= L2 holds.")
-    name = f"{benchmark.TAIL}, L2 0.01, {benchmark.ALONE}"
-    means[name] = {"3 a class": 72}
-    assert benchmark.verdicts(means)[0].endswith("L2-SP >= L2 does not hold.")
+    seeds = {}
+    for kind, values in (("L2", (70, 60)), ("L2-SP", (69, 71))):
+        for strength, value in zip(benchmark.STRENGTHS, values):
+            found = {"AW": [value, value + 1], "DA": [value - 1]}
+            seeds[f"{benchmark.TAIL}, {kind} {strength:g}"] = {"3 a class": found}
+    seeds[f"{benchmark.TAIL}, L2 0.01"]["3 a class"]["DA"] = [72]
+    (line,) = benchmark.verdicts(seeds)
+    assert "-2.00 at 0.01 (-4.0 to -1.0), +11.00 at 0.1 (+11.0 to +11.0);" in line
+    assert line.endswith("+0.00 between the best. L2-SP >= L2 holds.")
+    seeds[f"{benchmark.TAIL}, L2 0.01"]["3 a class"]["DA"] = [75]
+    (line,) = benchmark.verdicts(seeds)
+    assert line.endswith("-1.00 between the best. L2-SP >= L2 does not hold.")
 
 
 def test_what_is_absent_ends_it_with_a_sentence(benchmark, monkeypatch, tmp_path):

@@ -6,19 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import _fit_context
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import Tensor, arange, nn
 
-from skadapt._domains import (
-    as_labels,
-    check_sample_domain,
-    is_labeled,
-    mask_target_labels,
-    natural_labels,
-)
+from skadapt._domains import natural_labels
 from skadapt.deep._base import BaseNetworkClassifier
 from skadapt.deep._loop import LabeledSet, PairedSet
 from skadapt.deep._rows import canonical_rows, join, take
@@ -64,6 +57,12 @@ class BaseAdaptationClassifier(BaseNetworkClassifier):
     {training}
     trade_off : float, default=1.0
         Weight of the loss of adaptation.
+
+    Notes
+    -----
+    With target rows `history_` has the `label_loss` and the `adaptation_loss` of each
+    epoch, that before `trade_off`, beside their sum, the `train_loss`; a `valid_loss`
+    is that of labels alone.
     """
 
     _parameter_constraints: dict = {
@@ -109,62 +108,29 @@ class BaseAdaptationClassifier(BaseNetworkClassifier):
         self : object
             The fitted classifier.
         """
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                "requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled source rows."
-            )
-        if sample_domain is None:
-            y = self._one_domain(X, y)
-            ids = np.ones(len(y), dtype=int)
-        else:
-            check_consistent_length(X, y)
-            y = as_labels(y)
-            ids = check_sample_domain(sample_domain, len(y), both=True)
-            y = mask_target_labels(y, ids)
-        y = column_or_1d(y)
-        labeled = is_labeled(y)
-        self._check_training_rows(labeled, ids)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            labeled = labeled & (sample_weight > 0)
-            if not labeled.any():
-                raise ValueError(
-                    "sample_weight is 0 for every labelled source row: give some of "
-                    "them a positive weight."
-                )
-            sample_weight = sample_weight[labeled]
+        X, y, labeled, ids, weights = self._check_fit(
+            X, y, sample_weight, sample_domain
+        )
+        if weights is not None:
+            labeled = labeled & (weights > 0)
+            weights = weights[labeled]
         labels = natural_labels(y[labeled])
         check_classification_targets(labels)
+        Xt = X[:0] if ids is None else take(X, np.flatnonzero(ids < 0))
         random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1)
-        with self._seeded(seed):
-            self._fit_domains(
-                take(X, np.flatnonzero(labeled)),
-                labels,
-                sample_weight,
-                take(X, np.flatnonzero(ids < 0)),
-                random_state,
-            )
+        with self._seeded(random_state.randint(2**31 - 1)):
+            Xs = take(X, np.flatnonzero(labeled))
+            self._fit_domains(Xs, labels, weights, Xt, random_state)
         return self
-
-    def _one_domain(self, X, y):
-        y = self._check_one_domain(X, y)
-        check_consistent_length(X, y)
-        return y
 
     def _fit_domains(self, Xs, labels, weights, Xt, random_state):
         adapts = len(Xt) > 0
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        self._n_outputs = len(self.classes_)
+        classes, codes = np.unique(labels, return_inverse=True)
+        self._check_class_weight(classes)
+        self._set_classes(classes)
         index, weights = canonical_rows(Xs, codes, weights)
         Xs, codes = take(Xs, index), codes[index]
-        continued = self.warm_start and hasattr(self, "module_")
-        backbone = self.module_ if continued else None
-        network, pretrained = self._initial_network(Xs, self._n_outputs, backbone)
+        network, pretrained = self._start(Xs)
         self._check_pull(
             pretrained, any(name.startswith("head.") for name in pretrained)
         )
@@ -188,17 +154,16 @@ class BaseAdaptationClassifier(BaseNetworkClassifier):
             target = LabeledSet(rows, None, None, index, self.batch_size, generator)
             return PairedSet(source, target)
 
-        self.history_, _ = self._train(
+        training = self._train(
             network,
             X,
             codes,
-            self._row_weights(codes, weights),
+            weights,
             objective,
             random_state=random_state,
-            freeze=self.freeze,
             make_sets=sets if adapts else None,
         )
-        self.module_ = network
+        self.module_, self.history_ = network, training.history
 
 
 class _AdaptationObjective(nn.Module):
@@ -208,7 +173,7 @@ class _AdaptationObjective(nn.Module):
         super().__init__()
         self.supervised, self.parts = supervised, parts
         self.loss, self.trade_off = method._adaptation_loss, method.trade_off
-        self.pretrained = supervised.pretrained
+        self.pretrained, self.recorded = supervised.pretrained, {}
 
     def forward(self, batch, features, outputs, progress):
         loss = self.supervised(batch, features, outputs, progress)
@@ -217,4 +182,9 @@ class _AdaptationObjective(nn.Module):
             return loss
         source = Side(features[:n], outputs[:n], batch.labels)
         target = Side(features[n:], outputs[n:], None)
-        return loss + self.trade_off * self.loss(source, target, progress, self.parts)
+        adaptation = self.loss(source, target, progress, self.parts)
+        self.recorded = {
+            "label_loss": loss.detach(),
+            "adaptation_loss": adaptation.detach(),
+        }
+        return loss + self.trade_off * adaptation

@@ -2,19 +2,24 @@
 
 import copy
 import os
+import warnings
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from skadapt.datasets import get_data_home
+from skadapt.deep._network import Network
 from skadapt.deep._text import load_text_encoder
 
 __all__ = ["load_backbone"]
 
-# Share of the tensors of a network below which a file is taken for that of another.
-_LEAST_SHARE = 0.5
+# Batch norms count batches since torch 0.4.1; nothing but their momentum=None asks.
+_COUNTER = "num_batches_tracked"
+# Names of tensors in a sentence.
+_SHOWN = 6
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
 
@@ -41,7 +46,8 @@ def load_backbone(name, module=None, *, weights=None, strict=False):
         ``"hf/NAME"``: the folder, or None for ``backbones/hf/NAME``.
     strict : bool, default=False
         Whether the file has to hold all tensors of the network, and no others. If
-        not, at least half of them.
+        not, the head alone, a linear layer at the end, may differ: it is then left as
+        it is, with a warning.
 
     Returns
     -------
@@ -53,9 +59,15 @@ def load_backbone(name, module=None, *, weights=None, strict=False):
     FileNotFoundError
         If there is no file of the weights, with the place where it is looked for.
     ValueError
-        If the file holds code, or the weights of another network.
+        If the file holds code, no tensors with names, or the weights of another
+        network (with the names of the tensors that are missing or left over).
     ImportError
         If the library of a named network is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If the file is of a network with another head, with the names of its tensors.
 
     Notes
     -----
@@ -144,27 +156,91 @@ def _read(path):
     except Exception as error:  # of several types, UnpicklingError the usual one
         raise ValueError(
             f"{path} holds more than tensors, or is no file of torch; code is never "
-            "run: save the state_dict() of the network alone, as safetensors."
+            "run: where the network can be made, save its tensors alone, as in "
+            "safetensors.torch.save_file(network.state_dict(), 'weights.safetensors')."
         ) from error
     for key in ("state_dict", "model"):
-        if isinstance(state.get(key), dict):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    named = {}
+    if isinstance(state, dict):
+        for key, value in state.items():
+            if isinstance(key, str) and isinstance(value, torch.Tensor):
+                named[key.removeprefix("module.")] = value
+    if not named:
+        raise ValueError(
+            f"{path} holds a {type(state).__name__} where tensors with names are "
+            "needed: save the state_dict() of the network."
+        )
+    return named
 
 
 def _fill(module, state, path, strict):
+    """Fill a network with tensors; its head alone may differ, unless `strict`."""
     own = module.state_dict()
     fitting = {
         key: tensor
         for key, tensor in state.items()
         if key in own and own[key].shape == tensor.shape
     }
-    missing = [key for key in own if key not in fitting]
+    lacking = [
+        key
+        for key in own
+        if key not in fitting and (strict or not key.endswith(_COUNTER))
+    ]
     others = [key for key in state if key not in fitting]
-    if len(fitting) < _LEAST_SHARE * len(own) or (strict and (missing or others)):
-        example = (missing + others)[0]
-        raise ValueError(
-            f"{path} holds {len(fitting)} of the {len(own)} tensors of the network in "
-            f"their shapes ({example!r} is none of them): it belongs to another one."
+    if lacking or others:
+        lists = {
+            "missing": [key for key in lacking if key not in state],
+            "of another shape": [key for key in others if key in own],
+            "left over": [key for key in others if key not in own],
+        }
+        report = f"{path} holds {len(fitting)} of the {len(own)} tensors of the network"
+        for what, names in lists.items():
+            if names:
+                report += f"; {what}: {_listed(names)}"
+        if strict or not fitting or not _is_head(module, own, lacking, others):
+            raise ValueError(
+                f"{report}. It belongs to another network: fill yours in part with "
+                "load_state_dict or transfer_layers, and give it as backbone."
+            )
+        warnings.warn(
+            f"{report}. The head differs: that of the network stays as it is.",
+            UserWarning,
+            stacklevel=3,
         )
     module.load_state_dict(fitting, strict=False)
+
+
+def _is_head(module, own, lacking, others):
+    """Whether tensors that a network lacks, or that a file has besides, are a head."""
+    layers = [(name, part) for name, part in module.named_modules() if part._parameters]
+    name, last = layers[-1] if layers else ("", None)
+    head = (f"{name}.",) if name and isinstance(last, nn.Linear) else ()
+    if isinstance(module, Network):
+        head = ("head.",)
+    if not all(key.startswith(head) for key in lacking):
+        return False
+    foreign = [key for key in others if key not in own and not key.startswith(head)]
+    if head and not lacking:
+        return not foreign
+    # Without a head, or with one of another name.
+    parts = {_new_part(key, own) for key in foreign}
+    return len(parts) <= 1 and None not in parts
+
+
+def _new_part(key, own):
+    """The outermost module in a tensor's name that a network does not have."""
+    parts = key.split(".")
+    for i in range(1, len(parts)):
+        path = ".".join(parts[:i])
+        if not any(name.startswith(f"{path}.") for name in own):
+            return path
+    return None
+
+
+def _listed(names):
+    """Names in a sentence: some of them, and how many more."""
+    shown = ", ".join(map(repr, names[:_SHOWN]))
+    more = len(names) - _SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

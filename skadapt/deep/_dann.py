@@ -1,8 +1,6 @@
 """DANN: a network whose features do not tell the domain."""
 
-import inspect
 import math
-import re
 from numbers import Real
 
 import torch
@@ -19,24 +17,6 @@ __all__ = ["DANNClassifier", "reverse_gradient"]
 _RISE = 10
 
 
-def _own_defaults(cls):
-    """Class decorator: an inherited parameter keeps its place, with its new default."""
-    signature = inspect.signature(cls.__init__)
-    places = list(inspect.signature(cls.__base__.__init__).parameters)
-    parameters = sorted(
-        signature.parameters.values(),
-        key=lambda p: places.index(p.name) if p.name in places else len(places),
-    )
-    cls.__init__.__signature__ = signature.replace(parameters=parameters)
-    for parameter in parameters:
-        default = parameter.default
-        shown = f'"{default}"' if isinstance(default, str) else repr(default)
-        pattern = rf"(?m)^(    {parameter.name} : .*default=).*$"
-        cls.__doc__ = re.sub(pattern, lambda m, s=shown: m[1] + s, cls.__doc__)
-    return cls
-
-
-@_own_defaults
 class DANNClassifier(BaseAdaptationClassifier):
     r"""Domain-adversarial network: learn features that do not tell the domain.
 
@@ -58,15 +38,15 @@ class DANNClassifier(BaseAdaptationClassifier):
     Parameters
     ----------
     {training}
-    trade_off : float, default=1.0
-        Weight a of the domain classifier, in its own training, too: what changes the
-        trunk alone is `reversal`.
     reversal : "sigmoid", float or callable, default="sigmoid"
         The strength lambda: as above, a constant, or a function of p.
     domain_hidden_layer_sizes : tuple of int, default=(100, 100)
         Widths of the hidden layers of g.
     domain_dropout : float in [0, 1), default=0.5
         Share of each hidden layer of g that is left out in training.
+    trade_off : float, default=1.0
+        Weight a of the domain classifier, in its own training, too: what changes the
+        trunk alone is `reversal`.
 
     Attributes
     ----------
@@ -74,7 +54,8 @@ class DANNClassifier(BaseAdaptationClassifier):
         The fitted network, a ``torch.nn.Module`` with a `backbone` and a `head`; the
         domain classifier is no part of it.
     history_ : list of dict
-        Losses and learning rate of each epoch.
+        Learning rate and losses of each epoch: `train_loss` is the sum of `label_loss`
+        and `trade_off` times `adaptation_loss`, `valid_loss` that of held-out labels.
     classes_ : ndarray of shape (n_classes,)
         Class labels, in the natural dtype of the labelled values.
     n_features_in_ : int
@@ -112,8 +93,8 @@ class DANNClassifier(BaseAdaptationClassifier):
     It hurts where the class shares of the domains differ: features that do not tell the
     domain then put rows of one class where those of another belong. A game has no loss
     that falls: results vary with the seed more than those of the other methods, so
-    look at several, and judge them without target labels. The loss in `history_` is
-    that of the labels plus D; D near log 2 = 0.69 says that g has nothing to go by.
+    look at several, and judge them without target labels. The `adaptation_loss` in
+    `history_` is D: near log 2 = 0.69, g has nothing to go by.
 
     References
     ----------

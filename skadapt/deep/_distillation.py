@@ -9,24 +9,15 @@ import torch
 from scipy.special import softmax
 from sklearn.base import _fit_context
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skadapt._domains import (
-    as_labels,
-    check_sample_domain,
-    is_labeled,
-    mask_target_labels,
-    natural_labels,
-)
-from skadapt.deep._base import BaseNetworkClassifier, as_array
+from skadapt._domains import natural_labels
+from skadapt.deep._base import BaseNetworkClassifier
+from skadapt.deep._devices import as_array
 from skadapt.deep._loop import LabeledSet, PairedSet, _cycled
 from skadapt.deep._network import pooled, probe
 from skadapt.deep._rows import canonical_rows, join, take
@@ -101,7 +92,8 @@ class DistillationClassifier(BaseNetworkClassifier):
     -----
     A batch has as many rows without labels as with labels; the shorter of the two sets
     is cycled, and the two parts of the second mean have the weights of the sets. Row
-    weights count in both means, class weights in the first.
+    weights count in both means, class weights in the first. With `warm_start` a student
+    without a teacher goes on from the last one, and so does the network it learns from.
 
     `clone` keeps the teacher as it is, fitted. `save` leaves it out: `predict` does not
     need it.
@@ -185,65 +177,35 @@ class DistillationClassifier(BaseNetworkClassifier):
             The fitted classifier.
         """
         given = X
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                "requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled source rows."
-            )
-        if sample_domain is None:
-            y = self._one_domain(X, y)
-            ids = np.ones(len(y), dtype=int)
-        else:
-            check_consistent_length(X, y)
-            y = as_labels(y)
-            ids = check_sample_domain(sample_domain, len(y), both=True)
-            y = mask_target_labels(y, ids)
-        y = column_or_1d(y)
-        labeled = is_labeled(y)
-        self._check_training_rows(labeled, ids)
-        counts = np.ones(len(y), dtype=bool)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            counts = sample_weight > 0
-            if not (labeled & counts).any():
-                raise ValueError(
-                    "sample_weight is 0 for every labelled source row: give some of "
-                    "them a positive weight."
-                )
+        X, y, labeled, _, weights = self._check_fit(X, y, sample_weight, sample_domain)
+        counts = np.ones(len(y), dtype=bool) if weights is None else weights > 0
         labels = natural_labels(y[labeled])
         check_classification_targets(labels)
         random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1)
-        with self._seeded(seed):
+        with self._seeded(random_state.randint(2**31 - 1)):
             logits = self._learn_classes(given, X, labels, sample_domain)
             codes = np.zeros(len(y), dtype=int)
             codes[labeled] = np.searchsorted(self.classes_, labels)
             parts = [labeled & counts, ~labeled & counts & (self.alpha > 0)]
-            self._fit_student(X, codes, sample_weight, parts, logits, random_state)
+            self._fit_student(X, codes, weights, parts, logits, random_state)
         return self
 
-    def _one_domain(self, X, y):
-        if self.teacher is None:
-            y = self._check_one_domain(X, y)
-        else:
-            y = as_labels(y)
-        check_consistent_length(X, y)
-        return y
+    def _brings_knowledge(self):
+        return self.teacher is not None
+
+    _takes_unlabeled = _brings_knowledge
 
     def _learn_classes(self, given, X, labels, sample_domain):
         """Set `classes_`; logits of the teacher in that order, if there is one."""
-        self.classes_ = np.unique(labels)
-        teacher = self.teacher
+        classes, teacher = np.unique(labels), self.teacher
         if teacher is None or self.alpha == 0:
             logits = None
         elif isinstance(teacher, nn.Module):
             logits = self._logits_of_module(X)
         else:
-            logits = self._logits_of_classifier(given, labels, sample_domain)
-        self._n_outputs = len(self.classes_)
+            logits, classes = self._logits_of_classifier(given, labels, sample_domain)
+        self._check_class_weight(classes)
+        self._set_classes(classes)
         if logits is not None and (
             logits.shape != (len(X), self._n_outputs)
             or np.isnan(logits).any()
@@ -277,18 +239,18 @@ class DistillationClassifier(BaseNetworkClassifier):
         if sample_domain is not None and "sample_domain" in taken:
             arguments["sample_domain"] = sample_domain
         proba = np.asarray(teacher.predict_proba(X, **arguments))
-        known = natural_labels(np.asarray(getattr(teacher, "classes_", self.classes_)))
+        known = natural_labels(np.asarray(getattr(teacher, "classes_", labels)))
         unknown = labels[~np.isin(labels, known)]
         if len(unknown):
             raise ValueError(
                 f"y holds the class {unknown[:1].tolist()[0]!r}, which the teacher "
                 f"does not know; its classes are {known.tolist()}."
             )
-        self.classes_, first = np.unique(known, return_index=True)
+        classes, first = np.unique(known, return_index=True)
         if proba.ndim == 2 and proba.shape[1] == len(known):
             proba = proba[:, first]
         with np.errstate(divide="ignore"):  # a tree is sure of what it says
-            return np.log(proba)
+            return np.log(proba), classes
 
     def _fit_student(self, X, codes, weights, parts, logits, random_state):
         rows, own = [], []
@@ -302,11 +264,9 @@ class DistillationClassifier(BaseNetworkClassifier):
         totals = [np.ones(len(r)) if w is None else w for r, w in zip(rows, own)]
         Xl, codes = take(X, rows[0]), codes[rows[0]]
         X = join(Xl, take(X, rows[1])) if len(rows[1]) else Xl
-        continued = self.warm_start and hasattr(self, "module_")
-        start = self.module_ if continued else None
 
         def train(soft):
-            network, pretrained = self._initial_network(Xl, self._n_outputs, start)
+            network, pretrained = self._start(Xl)
             kept = any(name.startswith("head.") for name in pretrained)
             self._check_pull(pretrained, kept)
 
@@ -316,7 +276,12 @@ class DistillationClassifier(BaseNetworkClassifier):
                     return supervised
                 dtype = rows.placement.dtype
                 return DistillationObjective(
-                    supervised, soft.to(dtype), totals, self.temperature, self.alpha
+                    supervised,
+                    soft.to(dtype),
+                    totals,
+                    self.temperature,
+                    self.alpha,
+                    drawn=self.sampler is not None,
                 )
 
             def sets(rows, labeled, generator):
@@ -326,30 +291,28 @@ class DistillationClassifier(BaseNetworkClassifier):
                     labeled, LabeledSet(rows, None, None, index, size, generator)
                 )
 
-            history, _ = self._train(
+            training = self._train(
                 network,
                 X,
                 codes,
-                self._row_weights(codes, own[0]),
+                own[0],
                 objective,
                 random_state=random_state,
-                freeze=self.freeze,
                 make_sets=sets if soft is not None and len(X) > len(Xl) else None,
             )
-            return network, history
+            return network, training
 
-        if self.alpha == 0:
-            soft = None
-        else:
+        if self.alpha == 0 or logits is None:
+            network, training = train(None)
+        if self.alpha > 0 and not (logits is None and training.interrupted):
             if logits is None:
-                network, _ = train(None)
-                rows = self._rows(X, self._placement(network))
-                logits = as_array(self._in_batches(network, rows))
+                placed = self._rows(X, self._placement(network))
+                logits = as_array(self._in_batches(network, placed))
             else:
                 logits = logits[np.concatenate(rows)]
             logits = logits.astype(np.float64) / self.temperature
-            soft = torch.from_numpy(softmax(logits, axis=1))
-        self.module_, self.history_ = train(soft)
+            network, training = train(torch.from_numpy(softmax(logits, axis=1)))
+        self.module_, self.history_ = network, training.history
 
 
 class DistillationObjective(nn.Module):
@@ -365,10 +328,13 @@ class DistillationObjective(nn.Module):
         Weights of the labelled and of the other rows.
     temperature, alpha : float
         T and a.
+    drawn : bool, default=False
+        Whether the chances of labelled rows to be drawn hold their weights.
     """
 
-    def __init__(self, supervised, soft, weights, temperature, alpha):
+    def __init__(self, supervised, soft, weights, temperature, alpha, *, drawn=False):
         super().__init__()
+        self.drawn, self.recorded = drawn, {}
         self.supervised, self.pretrained = supervised, supervised.pretrained
         self.temperature, self.alpha = temperature, alpha
         totals = [own.sum() for own in weights]
@@ -385,7 +351,10 @@ class DistillationObjective(nn.Module):
         soft = self.soft[batch.index]
         logs = (outputs / self.temperature).log_softmax(1)
         distances = nn.functional.kl_div(logs, soft, reduction="none").sum(1)
-        distances = distances * self.weights[batch.index]
+        weights = self.weights[batch.index]
+        if self.drawn and self.training:
+            weights[:n] = 1
+        distances = distances * weights
         distance = distances[:n].mean()
         if len(distances) > n:
             distance = torch.lerp(distances[n:].mean(), distance, self.share)

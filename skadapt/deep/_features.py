@@ -16,26 +16,31 @@ from sklearn.utils import InputTags, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from skadapt.deep._base import (
+from skadapt.deep._callables import key_of_callable
+from skadapt.deep._devices import (
     as_array,
-    check_network_rows,
     find_device,
     on_cpu,
+    parameter_dtype,
     seeded,
 )
 from skadapt.deep._network import (
+    KeepsBackbone,
     Network,
     as_module,
     multilayer_perceptron,
     pooled,
     probe,
+    sequence_channels,
 )
-from skadapt.deep._rows import ItemRows, Placement, TensorRows
+from skadapt.deep._rows import ItemRows, Placement, TensorRows, check_network_rows
 
 __all__ = ["TorchFeatures"]
 
 
-class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class TorchFeatures(
+    KeepsBackbone, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Features of a network as a transformer.
 
     Rows go through a fixed network; what one of its layers says of them is what
@@ -54,7 +59,10 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         module.
     pooling : {"mean", "max", "first", "flatten"}, default="mean"
         What is made of outputs with positions (images, tokens): their mean, their
-        maximum, those of the first position, or all of them side by side.
+        maximum, those of the first position, or all of them side by side. Outputs of
+        three axes are (rows, positions, features), as transformers give them, or
+        (rows, channels, positions) if the last layer with features of its own, in the
+        order of definition, is a one-dimensional convolution.
     batch_size : int, default=64
         Rows that go through the network at once.
     preprocess : callable, default=None
@@ -66,7 +74,9 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         are normalised with, after bytes were divided by 255.
     memory : str or joblib.Memory, default=None
         Folder in which the features of the same rows and weights are kept. Items for
-        `preprocess` are told apart by what they are, not by the contents of files.
+        `preprocess` are told apart by what they are, not by the contents of files;
+        `preprocess` is by its code or, if it is an object, by its pickle, and not by
+        functions of modules that it calls.
     device : str, default="auto"
         Where to compute: ``"cpu"``, ``"cuda"``, ``"mps"``; auto: the fastest found.
     autocast : {"bfloat16", "float16"} or None, default=None
@@ -91,8 +101,8 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     Raises
     ------
     ValueError
-        If rows do not fit the network, if there is no such layer, or if the device is
-        not there.
+        If rows do not fit the network, if there is no such layer, if the device is
+        not there, or if `memory` cannot tell what `preprocess` does.
 
     See Also
     --------
@@ -229,7 +239,9 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             digest.update(name.encode())
             flat = tensor.detach().cpu().contiguous().reshape(-1)
             digest.update(flat.view(torch.uint8).numpy().tobytes())
-        called = getattr(self.preprocess, "__qualname__", repr(self.preprocess))
+        called = None
+        if self.preprocess is not None:
+            called = key_of_callable(self.preprocess, "preprocess")
         normalize = None if self.normalize is None else str(self.normalize)
         return (
             digest.hexdigest(),
@@ -245,10 +257,9 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         module = self.module_
         device = find_device(self.device)
         module.to(device).eval()
-        floats = (p.dtype for p in module.parameters() if p.is_floating_point())
         placement = Placement(
             device,
-            next(floats, torch.float32),
+            parameter_dtype(module),
             channels_last=self.channels_last,
             normalize=self.normalize,
         )
@@ -256,6 +267,7 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             rows = ItemRows(X, self.preprocess, placement, self.n_jobs)
         else:
             rows = TensorRows(X, placement)
+        channels = sequence_channels(module, self.layer)
         caught = []
         layer = None if self.layer is None else module.get_submodule(self.layer)
         hook = layer and layer.register_forward_hook(
@@ -274,7 +286,7 @@ class TorchFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                     if layer is not None:
                         output = caught.pop()
                         caught.clear()
-                    part = pooled(output, self.pooling)
+                    part = pooled(output, self.pooling, channels=channels)
                     parts.append(part.to(placement.dtype).cpu())
         finally:
             if hook is not None:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 # What a user gives as code, and gives again when a model is read.
 _CODE = ("backbone", "head", "optimizer", "schedule", "preprocess")
@@ -39,8 +39,15 @@ def write_model(model, path):
 
 def read_model(cls, path, parameters):
     """Read what `write_model` wrote, with what the caller gives again."""
-    with safe_open(path, "pt") as file:
-        header = json.loads((file.metadata() or {}).get("skadapt", "null"))
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {}).get("skadapt", "null"))
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no file of safetensors, as model.save(path) writes them; "
+            "pickles, which can run code, are not read: open one you trust with "
+            "pickle or joblib, and call save on the model."
+        ) from error
     if header is None or header["class"] != cls.__name__:
         found = "no model of skadapt" if header is None else f"a {header['class']}"
         raise ValueError(f"{path} holds {found}, not a {cls.__name__}.")

@@ -1,5 +1,7 @@
 """Fine-tuning: a pretrained network goes on learning, from the rows at hand."""
 
+import copy
+
 import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils import (
@@ -10,13 +12,9 @@ from sklearn.utils import (
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d
 
-from skadapt._domains import (
-    as_labels,
-    check_sample_domain,
-    is_labeled,
-    natural_labels,
-)
+from skadapt._domains import as_labels, is_labeled, natural_labels
 from skadapt.deep._base import BaseNetworkClassifier, BaseNetworkRegressor
+from skadapt.deep._loop import Past
 from skadapt.deep._rows import canonical_rows, take
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
@@ -26,6 +24,10 @@ class _FineTuneMixin:
     """Training in one or two stages."""
 
     _uses_target_labels = True
+    _reads = "labelled rows"
+
+    def _brings_knowledge(self):
+        return self.backbone is not None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, sample_domain=None):
@@ -53,62 +55,30 @@ class _FineTuneMixin:
         self : object
             The fitted estimator.
         """
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                "requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled rows."
-            )
-        vars(self).pop("_optimizer_state", None)
-        continued = self.warm_start and hasattr(self, "module_")
-        if sample_domain is None:
-            y = self._one_domain(X, y)
-            stages = [np.ones(len(y), dtype=bool)]
-        else:
-            check_consistent_length(X, y)
-            y = as_labels(y)
-            stages = self._two_stages(y, sample_domain)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-        y = column_or_1d(y)
+        given = self._check_fit(X, y, sample_weight, sample_domain)
+        self._check_labels(natural_labels(given.y[given.labeled]))
+        names, stages = ("",), [given.labeled]
+        if given.ids is not None:
+            names, stages = ("source", "target"), self._two_stages(given)
         random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1)
-        history = []
-        with self._seeded(seed):
-            for name, rows in zip(("source", "target"), stages):
-                only = len(stages) == 1
-                part = self._part(X, y, sample_weight, rows, "" if only else name)
-                first = name == "source" and not continued
-                if first:
-                    self._learn_labels(part[1])
-                past = self._fit_stage(
-                    *part,
-                    random_state,
-                    first=first,
-                    plain=name == "source" and not only,
-                )[0]
-                history += past if only else [{"stage": name, **e} for e in past]
-        self.history_ = history
+        network, history = None, []
+        with self._seeded(random_state.randint(2**31 - 1)):
+            for name, rows in zip(names, stages):
+                part = self._part(given.X, given.y, given.weights, rows, name)
+                network, training = self._fit_stage(
+                    *part, random_state, network, plain=name == "source"
+                )
+                history += [
+                    {"stage": name, **e} if name else e for e in training.history
+                ]
+                if training.interrupted:
+                    break
+        vars(self).pop("_past", None)
+        self.module_, self.history_ = network, history
         return self
 
-    def _one_domain(self, X, y):
-        if self.backbone is None:
-            return self._check_one_domain(X, y)
-        y = as_labels(y)
-        missing = np.count_nonzero(~is_labeled(y))
-        if missing:
-            raise ValueError(
-                f"{missing} of {len(y)} rows are unlabelled (NaN or None in y): pass "
-                "labelled rows only."
-            )
-        return y
-
-    def _two_stages(self, y, sample_domain):
-        ids = check_sample_domain(sample_domain, len(y), both=True)
-        labeled = is_labeled(y)
-        self._check_training_rows(labeled, ids)
+    def _two_stages(self, given):
+        labeled, ids = given.labeled, given.ids
         if not labeled[ids < 0].any():
             raise ValueError(
                 "y holds no labelled target row, which is what the network is "
@@ -124,9 +94,10 @@ class _FineTuneMixin:
             rows = rows & (weights > 0)
         rows = np.flatnonzero(rows)
         if not len(rows):
+            side = f"{name} " if name else ""
             raise ValueError(
-                f"sample_weight is 0 for every labelled {name} row: give some of "
-                "them a positive weight."
+                f"sample_weight is 0 for every labelled {side}row: give some of them "
+                "a positive weight."
             )
         labels = natural_labels(y[rows])
         keys = np.unique(self._checked(labels), return_inverse=True)[1]
@@ -135,58 +106,59 @@ class _FineTuneMixin:
         rows = rows[index]
         return take(X, rows), labels[index], weights
 
-    def _fit_stage(
-        self,
-        X,
-        labels,
-        weights,
-        random_state,
-        *,
-        first,
-        plain=False,
-        max_epochs=None,
-        state=None,
-    ):
+    def _fit_stage(self, X, labels, weights, random_state, network, *, plain):
+        """The network, trained on from the stage before if there was one."""
+        first = network is None
         if first:
-            network, pretrained = self._initial_network(X, self._n_outputs)
+            self._learn_labels(labels)
+            network, pretrained = self._start(X)
         elif self._head_fits(labels):
-            network = self.module_.to(self._placement(self.module_).device)
             pretrained = {name for name, _ in network.named_parameters()}
         else:
-            self._learn_labels(labels)
+            self._replace_labels(labels)
             head = "replace" if self.head == "auto" else self.head
             network, pretrained = self._initial_network(
-                X, self._n_outputs, self.module_, head
+                X, self._n_outputs, network, head
             )
-        kept = any(name.startswith("head.") for name in pretrained)
-        if first:
+        kept = _keeps_head(pretrained)
+        if first and not self._goes_on:
             self._learn_unit(labels, weights, kept)
         if not plain:
             self._check_pull(pretrained, kept)
-        targets = self._targets(labels)
-
-        history, state = self._train(
+        training = self._train(
             network,
             X,
-            targets,
-            self._row_weights(targets, weights),
+            self._targets(labels),
+            weights,
             lambda rows, forward: self._supervised(rows, forward, pretrained, plain),
             random_state=random_state,
-            freeze=self.freeze,
-            max_epochs=max_epochs,
             plain=plain,
-            state=state,
         )
-        self.module_ = network
-        return history, state
+        return network, training
+
+    def _check_labels(self, labels):
+        """Refuse parameters that do not fit the labels of all rows."""
 
     def _learn_labels(self, labels):
         """Set the number of outputs that labels ask for."""
+
+    def _replace_labels(self, labels):
+        """The same, in place of those of the stage before."""
 
     def _learn_unit(self, labels, weights, kept):
         """Set the unit of the outputs, which a pretrained head brings along."""
 
     def _partial_fit(self, X, y, sample_weight):
+        if self.early_stopping:
+            raise ValueError(
+                "partial_fit is one epoch, which early_stopping=True cannot stop: use "
+                "fit, or early_stopping=False."
+            )
+        if self.lora_rank is not None:
+            raise ValueError(
+                "partial_fit would add an update of low rank in each call, of which "
+                "the sum has any rank: use fit, or lora_rank=None."
+            )
         first = not hasattr(self, "module_")
         X = self._check_rows(X, reset=first)
         y = column_or_1d(as_labels(y))
@@ -199,20 +171,68 @@ class _FineTuneMixin:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
             )
-        random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1)
-        rows = np.ones(len(y), dtype=bool)
-        with self._seeded(seed):
-            history, self._optimizer_state = self._fit_stage(
-                *self._part(X, y, sample_weight, rows, ""),
-                random_state,
-                first=first,
-                max_epochs=1,
-                state=getattr(self, "_optimizer_state", None),
-            )
+        every = np.ones(len(y), dtype=bool)
+        X, labels, weights = self._part(X, y, sample_weight, every, "")
+        past = getattr(self, "_past", None)
+        random_state = (
+            check_random_state(self.random_state)
+            if past is None
+            else past["random_state"]
+        )
+        with self._seeded(random_state.randint(2**31 - 1)):
+            if first:
+                network, pretrained = self._initial_network(X, self._n_outputs)
+                self._learn_unit(labels, weights, _keeps_head(pretrained))
+            else:
+                network, pretrained = self._again(self.module_, X)
+            pulls = self.l2_sp > 0 or self.conservative > 0
+            if past is None:
+                past = {
+                    "random_state": random_state,
+                    "pretrained": pretrained,
+                    "before": copy.deepcopy(network) if pulls else None,
+                    "state": None,
+                }
+            training = self._next_epoch(network, X, labels, weights, past)
         done = getattr(self, "history_", [])
-        self.history_ = done + [{**history[-1], "epoch": len(done) + 1}]
+        self.module_, self.history_ = network, done + training.history
+        if training.history:  # else the weights are still those before
+            past["state"] = training.state
+        self._past = past
         return self
+
+    def _next_epoch(self, network, X, labels, weights, past):
+        pretrained, before = past["pretrained"], past["before"]
+        self._check_pull(pretrained, _keeps_head(pretrained))
+        anchors, outputs = {}, None
+        if self.l2_sp or self.conservative:
+            if before is None:
+                raise ValueError(
+                    "l2_sp and conservative draw to the network before the first call "
+                    "of partial_fit, which is kept only if one of them was set in that "
+                    "call: set it from the start."
+                )
+            placement = self._placement(network)
+            before.to(placement.device).eval()
+            anchors = dict(before.named_parameters())
+            if self.conservative:
+                outputs = self._in_batches(before, self._rows(X, placement))
+        return self._train(
+            network,
+            X,
+            self._targets(labels),
+            weights,
+            lambda rows, forward: self._supervised(
+                rows, forward, pretrained, before=outputs
+            ),
+            random_state=past["random_state"],
+            past=Past(len(getattr(self, "history_", [])), past["state"], anchors),
+        )
+
+
+def _keeps_head(pretrained):
+    """Whether the head is among the pretrained parameters."""
+    return any(name.startswith("head.") for name in pretrained)
 
 
 class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
@@ -281,10 +301,16 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
     back. With ``"sgd"`` their minimum is that of the loss above; Adam's steps are
     rescaled and the penalty's are not, as with AdamW's weight decay.
 
+    With `lora_rank` = r a linear layer of the backbone has the weights W + B A [4]_, of
+    which A with r rows, drawn as those of a new layer, and B = 0 with r columns learn:
+    r (m + n) numbers for a layer of m inputs and n outputs. They are not scaled: `lr`
+    does that. The fitted network holds the sums.
+
     Rows are put into an order of their own before batches are drawn, and whole weights
     of at most 10 in the mean become repeated rows: a model depends neither on how its
     rows were stacked nor on whether a row is repeated or has such a weight. Other
-    weights, and those of classes, are factors in the loss.
+    weights, and those of classes, are factors in the loss; with ``sampler="balanced"``
+    row weights are chances to be drawn. Rows have the precision of the network.
 
     References
     ----------
@@ -295,6 +321,8 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
        ICASSP 2013.
     .. [3] J. Howard, S. Ruder. Universal language model fine-tuning for text
        classification. ACL 2018.
+    .. [4] E. J. Hu et al. LoRA: low-rank adaptation of large language models. ICLR
+       2022.
 
     Examples
     --------
@@ -317,7 +345,14 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """One epoch on these rows; the learning rate is that of the start.
+        """One more epoch, on these rows.
+
+        A call is the next epoch of a training of `max_epochs`, those of `fit` and of
+        calls before counted: `schedule`, `warmup` and `gradual_unfreeze` stand where
+        they would in `fit`, and stay at their end after `max_epochs` epochs. The
+        optimizer goes on with what it knows; parameters set between two calls, such
+        as `lr` or `freeze`, count from then on. `l2_sp` and `conservative` draw to the
+        network before the first call. There is one stage: pass rows of one domain.
 
         Parameters
         ----------
@@ -329,17 +364,22 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
             All labels there will be. Needed in the first call, unless `fit` was
             called before.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative row weights.
+            Non-negative row weights, which are brought to mean 1 in each call.
 
         Returns
         -------
         self : object
             The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If labels are not among `classes`, and with `early_stopping`.
         """
         if not hasattr(self, "module_"):
             if classes is None:
                 raise ValueError("classes must be passed on the first call.")
-            self._learn_labels(natural_labels(column_or_1d(classes)))
+            self._replace_labels(natural_labels(column_or_1d(classes)))
         elif classes is not None:
             given = np.unique(natural_labels(column_or_1d(classes)))
             if not np.array_equal(given, self.classes_):
@@ -352,13 +392,20 @@ class FineTuneClassifier(_FineTuneMixin, BaseNetworkClassifier):
             raise ValueError(
                 f"y holds labels that are not among classes={self.classes_.tolist()}."
             )
+        self._check_class_weight(self.classes_)
         return self._partial_fit(X, y, sample_weight)
 
     def _checked(self, labels):
         check_classification_targets(labels)
         return labels
 
+    def _check_labels(self, labels):
+        self._check_class_weight(np.unique(self._checked(labels)))
+
     def _learn_labels(self, labels):
+        self._set_classes(np.unique(labels))
+
+    def _replace_labels(self, labels):
         self.classes_ = np.unique(labels)
         self._n_outputs = len(self.classes_)
 
@@ -434,7 +481,7 @@ class FineTuneRegressor(_FineTuneMixin, BaseNetworkRegressor):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """One epoch on these rows; the learning rate is that of the start.
+        """One more epoch, on these rows, as in `FineTuneClassifier`.
 
         The first call fixes the unit of y.
 
@@ -445,12 +492,17 @@ class FineTuneRegressor(_FineTuneMixin, BaseNetworkRegressor):
         y : array-like of shape (n_samples,)
             Values.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative row weights.
+            Non-negative row weights, which are brought to mean 1 in each call.
 
         Returns
         -------
         self : object
             The fitted regressor.
+
+        Raises
+        ------
+        ValueError
+            With `early_stopping`.
         """
         return self._partial_fit(X, y, sample_weight)
 

@@ -1,5 +1,6 @@
 """The training loop: skorch's, fed whole batches by index."""
 
+import copy
 import math
 import warnings
 from typing import NamedTuple
@@ -147,7 +148,44 @@ class Recipe(NamedTuple):
     batch_size: int
 
 
-def train(network, forward, objective, train_set, valid_set, recipe, *, state=None):
+class Past(NamedTuple):
+    """What calls before left, where one more epoch is added to them.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Epochs done.
+    state : dict or None
+        State of the optimizer, as `Training` has it.
+    anchors : dict of str to Tensor
+        Parameters that the penalty L2-SP draws to.
+    """
+
+    n_epochs: int
+    state: dict | None
+    anchors: dict
+
+
+class Training(NamedTuple):
+    """What training gives, beside the network.
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry an epoch.
+    state : dict
+        State of the optimizer, by the names of the parameters, and its kind: rates and
+        frozen layers may be others in the next call.
+    interrupted : bool
+        Whether the user ended it.
+    """
+
+    history: list
+    state: dict
+    interrupted: bool
+
+
+def train(network, forward, objective, train_set, valid_set, recipe, *, past=None):
     """Train a network in place.
 
     Parameters
@@ -159,18 +197,16 @@ def train(network, forward, objective, train_set, valid_set, recipe, *, state=No
     objective : torch.nn.Module
         ``objective(batch, features, outputs, progress)`` is the loss of a batch; its
         parameters are trained, too. In evaluation mode: what is compared between
-        epochs.
+        epochs. What it has in `recorded` after a training step, scalar tensors by
+        name, is averaged in the history.
     train_set, valid_set : iterable of Batch
     recipe : Recipe
-    state : dict, default=None
-        State of the optimizer of an earlier call.
+    past : Past, default=None
+        What is gone on with, for one epoch; None: all epochs from the start.
 
     Returns
     -------
-    history : list of dict
-        One entry an epoch.
-    state : dict
-        State of the optimizer.
+    training : Training
     """
     loop = _Loop(
         network,
@@ -181,18 +217,28 @@ def train(network, forward, objective, train_set, valid_set, recipe, *, state=No
         verbose=0,
         device=None,
     )
-    loop.plan = _Plan(network, forward, objective, recipe, n_steps=len(train_set))
+    n_epochs = recipe.max_epochs if past is None else 1
+    past = Past(0, None, {}) if past is None else past
+    loop.plan = _Plan(network, forward, objective, recipe, len(train_set), past)
     loop.initialize()
-    if state is not None:
-        loop.optimizer_.load_state_dict(state)
-    watch = _Watch(network, objective, recipe, valid_set is not None)
+    watch = _Watch(network, objective, recipe, valid_set is not None, past.n_epochs)
     loop.callbacks_ = [("watch", watch)]
+    interrupted = False
     try:
-        loop.fit_loop((train_set, valid_set), epochs=recipe.max_epochs)
+        loop.fit_loop((train_set, valid_set), epochs=n_epochs)
     except _Stop:
         pass
     except KeyboardInterrupt:
+        interrupted = True
         watch.interrupted()
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "A batch norm learns nothing from a batch of one row (batch_size="
+            f"{recipe.batch_size}): give more rows and a larger batch_size, or "
+            "freeze_bn=True."
+        ) from error
     except RuntimeError as error:
         text = str(error).lower()
         if "out of memory" not in text and "can't allocate memory" not in text:
@@ -206,7 +252,7 @@ def train(network, forward, objective, train_set, valid_set, recipe, *, state=No
     watch.restore()
     network.eval()
     network.zero_grad(set_to_none=True)
-    return watch.history, loop.optimizer_.state_dict()
+    return Training(watch.history, loop.plan.state_of(loop.optimizer_), interrupted)
 
 
 class _Stop(Exception):
@@ -216,11 +262,11 @@ class _Stop(Exception):
 class _Plan:
     """Rates of the blocks, and what is done to the weights after a step."""
 
-    def __init__(self, network, forward, objective, recipe, n_steps):
+    def __init__(self, network, forward, objective, recipe, n_steps, past):
         self.network, self.forward, self.recipe = network, forward, recipe
-        self.steps_per_epoch = n_steps
         self.n_steps = n_steps * recipe.max_epochs
-        self.step = self.epoch = 0
+        self.past, self.epoch = past, past.n_epochs
+        self.step = n_steps * past.n_epochs
         self.factor = None
         parameters = dict(network.named_parameters())
         pretrained = objective.pretrained if recipe.l2_sp else ()
@@ -234,14 +280,15 @@ class _Plan:
                 decays = parameters[name].ndim > 1 and name not in pretrained
                 decay = recipe.weight_decay if decays else 0.0
                 alike.setdefault((rate, decay), []).append(parameters[name])
-        if own := list(objective.parameters()):
-            alike.setdefault((recipe.lr, recipe.weight_decay), []).extend(own)
+        for parameter in objective.parameters():
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            alike.setdefault((recipe.lr, decay), []).append(parameter)
         self.groups = [
             {"params": chosen, "lr": rate, "weight_decay": decay, "peak": rate}
             for (rate, decay), chosen in alike.items()
         ]
         self.anchors = {
-            parameters[name]: parameters[name].detach().clone()
+            parameters[name]: past.anchors.get(name, parameters[name]).detach().clone()
             for name in pretrained
             if parameters[name].requires_grad
         }
@@ -251,7 +298,27 @@ class _Plan:
         self.gain = 1 / (1 - recipe.momentum) if is_sgd else 1.0
 
     def optimizer(self):
-        """The optimizer, of trained parameters only."""
+        """The optimizer, of trained parameters only, with what it knew before."""
+        optimizer = self._new_optimizer()
+        state = self.past.state
+        if state is None or state["optimizer"] != self.recipe.optimizer:
+            return optimizer
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad and name in state["parameters"]:
+                own = copy.deepcopy(state["parameters"][name])
+                for key, value in own.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        own[key] = value.to(parameter.device)
+                optimizer.state[parameter] = own
+        return optimizer
+
+    def state_of(self, optimizer):
+        """What an optimizer knows, by the names of the parameters."""
+        named = self.network.named_parameters()
+        states = {name: optimizer.state[p] for name, p in named if p in optimizer.state}
+        return {"optimizer": self.recipe.optimizer, "parameters": states}
+
+    def _new_optimizer(self):
         kind = self.recipe.optimizer
         if not self.groups:
             raise ValueError("Every parameter is frozen: leave the head to be trained.")
@@ -268,7 +335,7 @@ class _Plan:
         """Rates of the coming step."""
         factor = learning_rate_factor(
             self.recipe.schedule,
-            self.step,
+            min(self.step, self.n_steps),
             self.n_steps,
             epoch=self.epoch,
             warmup=self.recipe.warmup,
@@ -280,7 +347,7 @@ class _Plan:
 
     @property
     def progress(self):
-        return self.step / self.n_steps
+        return min(1.0, self.step / self.n_steps)
 
     @torch.no_grad()
     def shrink(self, optimizer):
@@ -376,10 +443,10 @@ class _Loop(NeuralNet):
 class _Watch(Callback):
     """What happens between epochs: records, best weights, early stopping."""
 
-    def __init__(self, network, objective, recipe, validates):
+    def __init__(self, network, objective, recipe, validates, n_before):
         self.network, self.objective, self.recipe = network, objective, recipe
-        self.validates = validates
-        self.history = []
+        self.validates, self.n_before = validates, n_before
+        self.history, self.recorded = [], []
         self.best, self.waited = np.inf, 0
         # What may change at all; gradual unfreezing has not begun yet.
         self.names = [n for n, p in network.named_parameters() if p.requires_grad]
@@ -412,7 +479,7 @@ class _Watch(Callback):
             own[name].copy_(tensor)
 
     def on_epoch_begin(self, net, **kwargs):
-        net.plan.epoch = len(self.history)
+        net.plan.epoch = self._n_epochs
         net.plan.unfreeze()
         # Modes change when blocks are let go.
         self.network.eval()
@@ -421,10 +488,17 @@ class _Watch(Callback):
         loss = net.history[-1]["batches"][-1]["train_loss" if training else _VALID]
         if training and not math.isfinite(loss):
             self.diverged()
+        if training and self.objective.recorded:
+            self.recorded.append(list(self.objective.recorded.values()))
+
+    @property
+    def _n_epochs(self):
+        """Epochs done, in calls before, too."""
+        return self.n_before + len(self.history)
 
     def on_epoch_end(self, net, **kwargs):
         batches = net.history[-1]["batches"]
-        entry = {"epoch": len(self.history) + 1}
+        entry = {"epoch": self._n_epochs + 1}
         for name in ("train_loss", _VALID):
             losses = [batch for batch in batches if name in batch]
             if losses:
@@ -432,6 +506,12 @@ class _Watch(Callback):
                 entry[name] = float(
                     np.average([b[name] for b in losses], weights=sizes)
                 )
+        if self.recorded:
+            sizes = [b["train_batch_size"] for b in batches if "train_loss" in b]
+            for name, losses in zip(self.objective.recorded, zip(*self.recorded)):
+                losses = torch.stack(losses).double().cpu()
+                entry[name] = float(np.average(losses, weights=sizes))
+            self.recorded.clear()
         entry["lr"] = float(max(g["lr"] for g in net.optimizer_.param_groups))
         batches.clear()
         if self.validates and not math.isfinite(entry[_VALID]):
@@ -454,10 +534,10 @@ class _Watch(Callback):
                 raise _Stop
 
     def diverged(self):
-        epoch = len(self.history) + 1
         warnings.warn(
-            f"The loss is not finite in epoch {epoch}: training stopped there, with "
-            f"the last good weights, those {self._moment()}. Use a lower lr.",
+            f"The loss is not finite in epoch {self._n_epochs + 1}: training stopped "
+            f"there, with the last good weights, those {self._moment()}. Use a lower "
+            "lr.",
             ConvergenceWarning,
             stacklevel=2,
         )
@@ -465,17 +545,17 @@ class _Watch(Callback):
 
     def interrupted(self):
         warnings.warn(
-            f"Interrupted in epoch {len(self.history) + 1}: the weights are those "
+            f"Interrupted in epoch {self._n_epochs + 1}: the weights are those "
             f"{self._moment()}.",
             ConvergenceWarning,
             stacklevel=2,
         )
 
     def _moment(self):
-        if not self.history:
+        if not self._n_epochs:
             return "before training"
-        if not self.validates:
-            return f"after epoch {len(self.history)}"
+        if not self.history or not self.validates:
+            return f"after epoch {self._n_epochs}"
         return f"after epoch {1 + int(np.argmin([e[_VALID] for e in self.history]))}"
 
     def close(self):
@@ -519,6 +599,7 @@ class SupervisedObjective(nn.Module):
         self, loss, pretrained=(), before=None, loss_of_before=None, conservative=0.0
     ):
         super().__init__()
+        self.recorded = {}
         self.loss, self.pretrained = loss, pretrained
         self.before, self.loss_of_before = before, loss_of_before
         self.conservative = conservative

@@ -40,7 +40,8 @@ class MCCClassifier(BaseAdaptationClassifier):
     module_ : Network
         The fitted network, a ``torch.nn.Module`` with a `backbone` and a `head`.
     history_ : list of dict
-        Losses and learning rate of each epoch.
+        Learning rate and losses of each epoch: `train_loss` is the sum of `label_loss`
+        and `trade_off` times `adaptation_loss`, `valid_loss` that of held-out labels.
     classes_ : ndarray of shape (n_classes,)
         Class labels, in the natural dtype of the labelled values.
     n_features_in_ : int

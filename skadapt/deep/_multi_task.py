@@ -7,18 +7,12 @@ import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import _fit_context
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, column_or_1d
 from torch import nn
 
-from skadapt._domains import (
-    as_labels,
-    check_sample_domain,
-    is_labeled,
-    natural_labels,
-)
+from skadapt._domains import check_sample_domain, natural_labels
 from skadapt.deep._base import BaseNetworkClassifier
 from skadapt.deep._loop import LabeledSet, SupervisedObjective
 from skadapt.deep._rows import canonical_rows, take
@@ -120,6 +114,7 @@ class MultiTaskClassifier(BaseNetworkClassifier):
     """
 
     _uses_target_labels = True
+    _reads = "labelled rows"
     _saved = (*BaseNetworkClassifier._saved, "domain_classes_")
     _parameter_constraints: dict = {
         **BaseNetworkClassifier._parameter_constraints,
@@ -155,33 +150,17 @@ class MultiTaskClassifier(BaseNetworkClassifier):
         self : object
             The fitted classifier.
         """
-        X = self._check_rows(X, reset=True)
-        if y is None:
-            raise ValueError(
-                "requires y to be passed, but the target y is None: "
-                f"{type(self).__name__} learns from labelled rows."
-            )
         for weight in (self.task_weight or {}).values():
             validate_parameter_constraints(
                 _PER_WEIGHT, {"weight": weight}, "task_weight"
             )
-        if sample_domain is None:
-            y = self._one_domain(X, y)
-            ids = np.full(len(y), -1)
-        else:
-            check_consistent_length(X, y)
-            y = as_labels(y)
-            ids = check_sample_domain(sample_domain, len(y), both=True)
-        y = column_or_1d(y)
-        labeled = is_labeled(y)
-        if sample_domain is not None:
-            self._check_training_rows(labeled, ids)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
-            labeled = labeled & (sample_weight > 0)
-            sample_weight = sample_weight[labeled]
+        X, y, labeled, ids, weights = self._check_fit(
+            X, y, sample_weight, sample_domain
+        )
+        ids = np.full(len(y), -1) if ids is None else ids
+        if weights is not None:
+            labeled = labeled & (weights > 0)
+            weights = weights[labeled]
         without = np.setdiff1d(ids, ids[labeled])
         if len(without):
             side = "source" if without[0] > 0 else "target"
@@ -193,29 +172,17 @@ class MultiTaskClassifier(BaseNetworkClassifier):
         labels = natural_labels(y[labeled])
         check_classification_targets(labels)
         random_state = check_random_state(self.random_state)
-        seed = random_state.randint(2**31 - 1)
-        with self._seeded(seed):
+        with self._seeded(random_state.randint(2**31 - 1)):
             X = take(X, np.flatnonzero(labeled))
-            self._fit_tasks(X, labels, ids[labeled], sample_weight, random_state)
+            self._fit_tasks(X, labels, ids[labeled], weights, random_state)
         return self
 
-    def _one_domain(self, X, y):
-        if self.backbone is None:
-            y = self._check_one_domain(X, y)
-        y = as_labels(y)
-        check_consistent_length(X, y)
-        missing = np.count_nonzero(~is_labeled(y))
-        if missing:
-            raise ValueError(
-                f"{missing} of {len(y)} rows are unlabelled (NaN or None in y): pass "
-                "labelled rows only."
-            )
-        return y
+    def _brings_knowledge(self):
+        return self.backbone is not None
 
     def _fit_tasks(self, X, labels, ids, weights, random_state):
-        continued = self.warm_start and hasattr(self, "module_")
-        before = getattr(self, "domain_classes_", None) if continued else None
-        self.classes_, codes = np.unique(labels, return_inverse=True)
+        classes, codes = np.unique(labels, return_inverse=True)
+        self._check_class_weight(classes)
         # Heads stand in the order of their first rows: the ids are names.
         order, _ = canonical_rows(X, codes, None)
         named, first = np.unique(ids[order], return_index=True)
@@ -227,18 +194,21 @@ class MultiTaskClassifier(BaseNetworkClassifier):
                 f"task_weight names domain {unknown[0]!r}, which is none of "
                 f"{sorted(found)}."
             )
-        same = before is not None and _equal(before, found)
-        self.domain_classes_ = before if same else found
+        if not self._goes_on:
+            self.domain_classes_ = found
+        elif not _equal(self.domain_classes_, found):
+            known = [
+                {domain: own.tolist() for domain, own in of_domains.items()}
+                for of_domains in (self.domain_classes_, found)
+            ]
+            self._refuse_classes(*known)
+        self.classes_ = classes
         self._n_outputs = sum(map(len, self.domain_classes_.values()))
         codes = self._codes(labels, ids)
         index, weights = canonical_rows(X, codes, weights)
         X, codes = take(X, index), codes[index]
 
-        start = ()
-        if continued:
-            new = "replace" if self.head == "auto" else self.head
-            start = (self.module_, "auto" if same else new)
-        network, pretrained = self._initial_network(X, self._n_outputs, *start)
+        network, pretrained = self._start(X)
         self._check_pull(
             pretrained, any(name.startswith("head.") for name in pretrained)
         )
@@ -254,17 +224,16 @@ class MultiTaskClassifier(BaseNetworkClassifier):
             groups = torch.from_numpy(self._tasks_of(codes))[labeled.index]
             return ProportionalSet(labeled, groups, self._shares(codes, weights))
 
-        self.history_, _ = self._train(
+        training = self._train(
             network,
             X,
             codes,
-            self._row_weights(codes, weights),
+            weights,
             lambda rows, forward: self._supervised(rows, forward, pretrained),
             random_state=random_state,
-            freeze=self.freeze,
             make_sets=sets if len(self.domain_classes_) > 1 else None,
         )
-        self.module_ = network
+        self.module_, self.history_ = network, training.history
 
     # ----------------------------------------------------------------- heads
 
@@ -328,16 +297,18 @@ class MultiTaskClassifier(BaseNetworkClassifier):
         tasks = self._tasks_of(np.arange(self._n_outputs))
         return SupervisedObjective(LossOfHeads(tasks, self.label_smoothing), pretrained)
 
-    def _row_weights(self, codes, weights):
-        """Row weights times those of the tasks and of the classes."""
+    def _groups(self, codes):
+        return self._tasks_of(codes)
+
+    def _factors(self, codes, weights):
+        """Weights of the tasks and of the classes of rows."""
         if self.task_weight is None and self.class_weight is None:
-            return weights
+            return None
         tasks = self._tasks_of(codes)
-        own = np.ones(len(codes)) if weights is None else weights
         of_code = np.ones(self._n_outputs)
         if self.class_weight == "balanced":
-            totals = np.bincount(codes, own, minlength=self._n_outputs)
-            of_task = np.bincount(tasks, own)
+            totals = np.bincount(codes, weights, minlength=self._n_outputs)
+            of_task = np.bincount(tasks, weights)
             heads = self._tasks_of(np.arange(self._n_outputs))
             present = totals > 0
             n_present = np.bincount(heads[present], minlength=len(of_task))
@@ -347,16 +318,18 @@ class MultiTaskClassifier(BaseNetworkClassifier):
             of_code = np.array([self.class_weight.get(c, 1.0) for c in labels])
         given = self.task_weight or {}
         of_task = np.array([given.get(d, 1.0) for d in self.domain_classes_])
-        return own * of_code[codes] * of_task[tasks]
+        return of_code[codes] * of_task[tasks]
 
-    def _chances(self, targets, index):
-        if self.sampler is None or len(self.domain_classes_) == 1:
-            return super()._chances(targets, index)
+    def _chances(self, targets, weights, index):
+        chances = super()._chances(targets, weights, index)
+        if chances is None or len(self.domain_classes_) == 1:
+            return chances
+        # So far every class of every task has the same.
         drawn = targets[index.numpy()]
-        tasks, counts = self._tasks_of(drawn), np.bincount(drawn)
-        present = self._tasks_of(np.flatnonzero(counts))
-        per_class = self._shares(drawn, None) / np.bincount(present)
-        return torch.from_numpy(per_class[tasks] / counts[drawn])
+        own = None if weights is None else weights[index.numpy()]
+        n_classes = np.bincount(self._tasks_of(np.unique(drawn)))
+        per_class = self._shares(drawn, own) / np.maximum(n_classes, 1)
+        return chances * torch.from_numpy(per_class[self._tasks_of(drawn)])
 
     # ------------------------------------------------------------ afterwards
 

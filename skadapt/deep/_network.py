@@ -2,9 +2,12 @@
 
 import copy
 from fnmatch import fnmatchcase
+from numbers import Integral
 
 import torch
 from torch import nn
+
+from skadapt.deep._devices import parameter_dtype
 
 __all__ = ["Network", "parameter_blocks", "transfer_layers"]
 
@@ -15,6 +18,15 @@ _NORMS = (
     nn.LocalResponseNorm,
 )
 
+# Layers whose features are on the last axis of a sequence.
+_FEATURES_LAST = (
+    nn.Linear,
+    nn.LayerNorm,
+    nn.Embedding,
+    nn.RNNBase,
+    nn.MultiheadAttention,
+)
+
 
 class Network(nn.Module):
     """A trunk that gives features, and a head that makes outputs of them.
@@ -22,7 +34,10 @@ class Network(nn.Module):
     Parameters
     ----------
     backbone : torch.nn.Module
-        The trunk. Outputs with positions (images, tokens) are averaged over them.
+        The trunk. Outputs with positions (images, tokens) are averaged over them:
+        outputs of three axes are (rows, positions, features), as transformers give
+        them, or (rows, channels, positions) if the last layer of the trunk with
+        features of its own is a one-dimensional convolution.
     head : torch.nn.Module
         From features to outputs.
     dropout : float, default=0.0
@@ -43,11 +58,12 @@ class Network(nn.Module):
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = head
+        self._channels = sequence_channels(backbone)
         self._resting = []
 
     def features(self, rows):
         """Features of rows, two-dimensional."""
-        return pooled(self.backbone(rows))
+        return pooled(self.backbone(rows), channels=self._channels)
 
     def outputs(self, features):
         """Outputs of the head."""
@@ -65,7 +81,11 @@ class Network(nn.Module):
         return self
 
     def rest(self, *, batch_norm=False):
-        """Note which modules stay in evaluation mode: those wholly frozen."""
+        """Note which modules stay in evaluation mode: those wholly frozen.
+
+        A normalisation without parameters goes with the layer before it, or with the
+        first layer where there is none.
+        """
         self._resting = []
         for module in self.modules():
             parameters = list(module.parameters())
@@ -73,21 +93,74 @@ class Network(nn.Module):
             is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
             if frozen or (batch_norm and is_batch_norm):
                 self._resting.append(module)
+        first = next(self.backbone.parameters(), None)
+        learns = first is not None and first.requires_grad
+        for module in self.backbone.modules():
+            own = [p.requires_grad for p in module.parameters(recurse=False)]
+            if own:
+                learns = any(own)
+            elif isinstance(module, nn.modules.batchnorm._NormBase) and not learns:
+                self._resting.append(module)
 
 
-def pooled(features, pooling="mean"):
-    """One row of features for each row of the input."""
+def sequence_channels(module, layer=None):
+    """Number of channels, if a network's sequences have their positions on axis 2.
+
+    None if the last layer with features of its own, in the order of definition, is no
+    one-dimensional convolution: the positions are on axis 1 then. `layer` is the name
+    of the module whose output is meant; None is the network.
+    """
+    parts = list(module.named_modules())
+    if layer is not None:
+        end = max(
+            i for i, (name, _) in enumerate(parts) if f"{name}.".startswith(f"{layer}.")
+        )
+        parts = parts[: end + 1]
+    for _, part in reversed(parts):
+        if isinstance(part, (nn.Conv1d, nn.ConvTranspose1d)):
+            return part.out_channels
+        if isinstance(part, _FEATURES_LAST):
+            return None
+    return None
+
+
+def pooled(features, pooling="mean", *, channels=None):
+    """One row of features for each row of the input.
+
+    `channels` is what `sequence_channels` says of the module that gave them.
+    """
     if hasattr(features, "last_hidden_state"):
         features = features.last_hidden_state
     elif isinstance(features, (tuple, list)):
         features = features[0]
+    if not isinstance(features, torch.Tensor) or features.ndim < 2:
+        found = getattr(features, "shape", type(features).__name__)
+        raise ValueError(
+            f"The network gives {found if isinstance(found, str) else tuple(found)} "
+            "where a tensor of shape (n_rows, n_features), or with positions beside "
+            "that, is needed: end it with a layer that gives one row a row, such as "
+            "torch.nn.Flatten."
+        )
     if pooling == "flatten" or features.ndim == 2:
         return features.flatten(1)
+    # Positions lie on all axes from 2, but those of tokens on axis 1. A network may
+    # turn what its convolution gave: the number of channels tells.
+    if features.ndim == 3 and features.shape[1] != channels:
+        features = features.transpose(1, 2)
     if pooling == "first":
-        return features.flatten(2)[:, :, 0] if features.ndim > 3 else features[:, 0]
-    # Tokens lie on axis 1, positions in images on all axes from 2.
-    axes = (1,) if features.ndim == 3 else tuple(range(2, features.ndim))
+        return features.flatten(2)[:, :, 0]
+    axes = tuple(range(2, features.ndim))
     return features.amax(axes) if pooling == "max" else features.mean(axes)
+
+
+class KeepsBackbone:
+    """Mixin of estimators whose clones have the same backbone, fitted or not."""
+
+    def __sklearn_clone__(self):
+        # A backbone is data, not a model to be fitted: its clone would know nothing.
+        copied = super().__sklearn_clone__()
+        copied.backbone = self.backbone
+        return copied
 
 
 def as_module(backbone):
@@ -102,7 +175,25 @@ def as_module(backbone):
         backbone = backbone.module_
     if isinstance(backbone, nn.Module):
         return copy.deepcopy(backbone)
-    return backbone()
+    name = backbone.__name__ if isinstance(backbone, type) else type(backbone).__name__
+    if hasattr(backbone, "fit") and not isinstance(backbone, type):
+        raise ValueError(
+            f"The backbone, a {name}, has no network: give one of skadapt.deep or of "
+            "skorch, and fit it first."
+        )
+    try:
+        made = backbone()
+    except TypeError as error:
+        raise ValueError(
+            f"The backbone, {name}, is neither a network nor a callable that makes one "
+            f"without arguments: {error}."
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"The backbone, {name}, makes a {type(made).__name__}, which is no "
+            "torch.nn.Module: give a network, or a callable that makes one."
+        )
+    return made
 
 
 def multilayer_perceptron(n_inputs, hidden_layer_sizes):
@@ -137,7 +228,7 @@ def build_network(
         trunk, old_head = _without_head(trunk, example)
     features = probe(trunk, example)  # which also gives lazy layers their shapes
     trunk.requires_grad_(True)
-    n_features = pooled(features).shape[1]
+    n_features = pooled(features, channels=sequence_channels(trunk)).shape[1]
     kept = (
         head == "auto"
         and old_head is not None
@@ -165,8 +256,8 @@ def build_network(
 
 
 def _dtype_of(module, example):
-    floats = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return next(floats, example.dtype if example.is_floating_point() else torch.float32)
+    default = example.dtype if example.is_floating_point() else torch.float32
+    return parameter_dtype(module, default)
 
 
 def _n_outputs(head, n_features, example):
@@ -210,33 +301,55 @@ def _refusal(module, example, error):
 
 
 def _without_head(module, example):
-    """The module without its last linear layer, if that makes its output; and it."""
-    linear = [
-        (name, part)
+    """The module without the linear layer that makes its output, if any; and it."""
+    linear = {
+        name: part
         for name, part in module.named_modules()
-        if isinstance(part, nn.Linear)
+        if name and isinstance(part, nn.Linear)
+    }
+    shapes = {name: [] for name in linear}
+    hooks = [
+        part.register_forward_hook(
+            lambda *call, name=name: shapes[name].append(call[-1].shape)
+        )
+        for name, part in linear.items()
     ]
-    if not linear or not linear[-1][0]:
-        return module, None
-    name, head = linear[-1]
-    caught = []
-    hook = head.register_forward_hook(lambda *call: caught.append(call[-1]))
     try:
         output = probe(module, example)
     finally:
-        hook.remove()
-    is_output = (
-        len(caught) == 1
-        and isinstance(output, torch.Tensor)
-        and output.ndim == 2
-        and output.shape == caught[0].shape
-        and torch.equal(output, caught[0])
-    )
-    if not is_output:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
         return module, None
-    parent, _, attribute = name.rpartition(".")
-    setattr(module.get_submodule(parent), attribute, nn.Identity())
-    return module, head
+    for name, head in reversed(linear.items()):
+        fits = shapes[name] == [output.shape]
+        if fits and _makes_output(head, module, example, output):
+            parent, _, attribute = name.rpartition(".")
+            setattr(module.get_submodule(parent), attribute, nn.Identity())
+            return module, head
+    return module, None
+
+
+def _makes_output(layer, module, example, output):
+    """Whether a network gives out what a layer gives, whatever that is.
+
+    An activation may leave alone what the layer makes of a few rows: large numbers of
+    both signs go in its place, and have to come out.
+    """
+    numbers = torch.linspace(*_LARGE, output.numel()).reshape(output.shape).to(output)
+    for given in (numbers, -numbers):
+        hook = layer.register_forward_hook(lambda *call, given=given: given.clone())
+        try:
+            found = probe(module, example)
+        finally:
+            hook.remove()
+        if not torch.equal(found, given):
+            return False
+    return True
+
+
+# Beyond what activations let through, and within half precision.
+_LARGE = 1000.0, 2000.0
 
 
 def parameter_blocks(network):
@@ -320,7 +433,7 @@ def freeze_parameters(network, freeze):
         )
     if freeze == "backbone":
         frozen = {name for _, names in blocks[:-1] for name in names}
-    elif isinstance(freeze, int):
+    elif isinstance(freeze, Integral):
         if freeze >= len(blocks):
             raise ValueError(
                 f"freeze={freeze}, but the backbone has {len(blocks) - 1} blocks: "

@@ -5,7 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from joblib import effective_n_jobs
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
 from torch.nn.utils.rnn import pad_sequence
+
+from skadapt.deep._devices import parameter_dtype
 
 # Share of the free memory of a device that the rows may take.
 _SHARE_OF_MEMORY = 0.5
@@ -118,6 +122,11 @@ class Placement:
         self.channels_last = channels_last
         self.normalize = None
         if normalize is not None:
+            if len(normalize) != 2:
+                raise ValueError(
+                    "normalize takes two entries, mean and standard deviation, got "
+                    f"{len(normalize)}."
+                )
             self.normalize = [
                 torch.as_tensor(np.asarray(part, dtype=np.float64), dtype=dtype).to(
                     device
@@ -140,6 +149,12 @@ class Placement:
         elif rows.is_floating_point():
             rows = rows.to(self.dtype)
         if self.normalize is not None:
+            for part in self.normalize:
+                if part.numel() not in (1, rows.shape[1]):
+                    raise ValueError(
+                        f"normalize has {part.numel()} channels, but the rows have "
+                        f"{rows.shape[1]}: give one number each, or one a channel."
+                    )
             mean, deviation = (
                 part.reshape(-1, *[1] * (rows.ndim - 2)) for part in self.normalize
             )
@@ -201,3 +216,73 @@ def join(first, second):
     if isinstance(first, np.ndarray):
         return np.concatenate([first, second])
     return [*first, *second]
+
+
+def check_network_rows(estimator, X, *, reset):
+    """X as an array of numbers, or as a list of items for `preprocess`.
+
+    Arrays may have more than two axes, the channels on axis 1. They keep double
+    precision where the network that is given, or fitted, has it.
+    """
+    name = type(estimator).__name__
+    if estimator.preprocess is not None:
+        items = X if isinstance(X, np.ndarray) else list(X)
+        if isinstance(X, str) or not len(items):
+            raise ValueError(
+                f"Found 0 sample(s), or one text, while {name} takes a sequence of "
+                "them: wrap it in a list."
+            )
+        return items
+    first = X[0] if isinstance(X, (list, tuple)) and len(X) else X
+    if isinstance(first, str) or getattr(getattr(X, "dtype", None), "kind", "") in (
+        "U",
+        "T",
+    ):
+        raise ValueError(
+            f"X holds strings: give {name} preprocess=..., a callable that makes an "
+            "array of one of them."
+        )
+    if not reset and hasattr(X, "shape"):
+        # What scikit-learn calls features is channels here.
+        _check_axes(X.shape[1:], estimator._row_shape, name)
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32, np.uint8],
+        allow_nd=True,
+    )
+    if not all(X.shape):
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={X.shape}) while a minimum of 1 is "
+            f"required by {name}."
+        )
+    goes_on = not reset or getattr(estimator, "warm_start", False)
+    network = getattr(estimator, "module_", None) if goes_on else None
+    network = estimator.backbone if network is None else network
+    if X.dtype == np.float64 and parameter_dtype(network) != torch.float64:
+        # Beyond float32 numbers are infinite; what the networks see is checked.
+        with np.errstate(over="ignore"):
+            X = X.astype(np.float32)
+        assert_all_finite(X, input_name="X", estimator_name=name)
+    if reset:
+        estimator._row_shape = X.shape[1:]
+    else:
+        _check_axes(X.shape[1:], estimator._row_shape, name)
+    return X
+
+
+def _check_axes(shape, known, name):
+    """Refuse rows with other axes, or other channels, than those of `fit`."""
+    if len(shape) < 2 and len(known) < 2:
+        return
+    if len(shape) != len(known):
+        raise ValueError(
+            f"X has rows of shape {shape}, but {name} was fitted on rows of shape "
+            f"{known}."
+        )
+    if shape[0] != known[0]:
+        raise ValueError(
+            f"X has rows with {shape[0]} channels (of shape {shape}), but {name} was "
+            f"fitted on rows with {known[0]} (of shape {known})."
+        )

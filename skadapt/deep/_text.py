@@ -241,7 +241,6 @@ class TextTokenizer:
         return np.array(self._tokenizer.encode(text).ids)
 
     def __repr__(self):
-        # It is part of the name under which features are cached.
         return f"TextTokenizer({self._digest}, max_length={self.max_length})"
 
 

@@ -1,10 +1,13 @@
 """Distillation: the loss, who takes part in it, and teachers of all kinds."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from torch import nn
@@ -246,3 +249,79 @@ def test_teacher_that_gives_nan():
     nn.init.constant_(teacher.weight, np.nan)
     with pytest.raises(ValueError, match="one with NaN"):
         DistillationClassifier(teacher, **FEW).fit(X, y)
+
+
+def test_balanced_sampler_counts_a_weight_once():
+    """Drawn by their weights, labelled rows count alike in training."""
+    logits, soft = np.zeros((2, 3)), np.eye(3)[[0, 1]]
+    given = [np.array([1.0, 3.0]), np.zeros(0)]
+    losses = {}
+    for drawn in (False, True):
+        objective = DistillationObjective(
+            SupervisedObjective(nn.CrossEntropyLoss(reduction="none")),
+            torch.tensor(0.9 * soft + 0.1 / 3),
+            given,
+            1.0,
+            1.0,
+            drawn=drawn,
+        )
+        outputs = torch.tensor(logits + [[1.0, 0, 0], [1.0, 0, 0]])
+        batch = Batch(outputs, torch.tensor([0, 1]), None, torch.arange(2))
+        for training in (False, True):
+            objective.train(training)
+            losses[drawn, training] = objective(batch, None, outputs, 0.0).item()
+    own = 0.9 * soft + 0.1 / 3
+    logs = torch.tensor([1.0, 0, 0]).double().log_softmax(0).numpy()
+    rows = (own * (np.log(own) - logs)).sum(axis=1)
+    weighted = np.average(rows, weights=given[0])
+    assert losses[False, True] == pytest.approx(weighted)
+    assert losses[False, False] == losses[True, False] == pytest.approx(weighted)
+    assert losses[True, True] == pytest.approx(rows.mean())
+
+
+class _Interrupting(nn.Module):
+    def __init__(self, at):
+        super().__init__()
+        self.at, self.calls = at, 0
+        self.trunk = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+
+    def forward(self, rows):
+        self.calls += self.training
+        if self.training and self.calls == self.at:
+            raise KeyboardInterrupt
+        return self.trunk(rows)
+
+
+def test_interrupted_teacher_of_ones_own_is_the_model():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        settings = {**FEW, "max_epochs": 5}
+        more, labels, ids = stack_domains(X, y, X + 1)
+        model = DistillationClassifier(backbone=_Interrupting(10), **settings)
+        model.fit(more, labels, sample_domain=ids)
+    assert [w.category for w in caught] == [ConvergenceWarning]
+    assert [epoch["epoch"] for epoch in model.history_] == [1, 2]
+    plain = FineTuneClassifier(_Interrupting(-1), **{**FEW, "max_epochs": 2})
+    plain.backbone.trunk = model.backbone.trunk
+    _assert_same(model, plain.fit(X, y))
+
+
+def test_warm_start_goes_on():
+    student = DistillationClassifier(
+        _teacher(), head="replace", warm_start=True, **FEW
+    ).fit(X, y)
+    expected = student.predict_proba(X)
+    student.set_params(lr=1e-12).fit(X, y)
+    np.testing.assert_allclose(student.predict_proba(X), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="warm_start=True goes on with .* classes"):
+        student.set_params(teacher=None, alpha=0.0, backbone=nn.Linear(4, 3)).fit(
+            X, np.minimum(y, 1), sample_domain=np.where(np.arange(60) % 2, 1, -1)
+        )
+
+
+def test_class_weights_of_classes_of_the_teacher():
+    few = np.where(y == 2, np.nan, y)
+    settings = {**FEW, "max_epochs": 1}
+    DistillationClassifier(_teacher(), class_weight={2: 2.0}, **settings).fit(X, few)
+    with pytest.raises(ValueError, match="class_weight names the class 3"):
+        DistillationClassifier(_teacher(), class_weight={3: 1.0}, **settings).fit(X, y)

@@ -1,13 +1,17 @@
 """Features of a network as a transformer."""
 
 import pickle
+import threading
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch import NeuralNet
 from torch import nn
 
 from skadapt import TCA, TransferClassifier, stack_domains
@@ -81,6 +85,22 @@ def test_memory_spares_the_network(tmp_path):
     assert other.transform(IMAGES).shape == (11, 3)
 
 
+def test_memory_tells_lambdas_apart(tmp_path):
+    rows = list(np.arange(12, dtype=np.float32).reshape(4, 3))
+
+    def features(preprocess):
+        transformer = TorchFeatures(
+            nn.Identity(), preprocess=preprocess, memory=str(tmp_path)
+        )
+        return transformer.fit_transform(rows)
+
+    np.testing.assert_array_equal(features(lambda row: row), rows)
+    np.testing.assert_array_equal(features(lambda row: row + 1), np.add(rows, 1))
+    with pytest.raises(ValueError, match="memory cannot tell what preprocess="):
+        lock = threading.Lock()
+        features(lambda row: row if lock.locked() else row + 1)
+
+
 def test_texts():
     embedding = nn.Embedding(27, 4)
     transformer = TorchFeatures(
@@ -98,6 +118,49 @@ def test_fitted_estimator_lends_its_features():
     features = TorchFeatures(model).fit_transform(IMAGES)
     expected = model.module_.features(torch.from_numpy(IMAGES)).detach()
     np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_fitted_backbone_stays_fitted_in_clones():
+    y = np.arange(11) % 2
+    model = FineTuneClassifier(_Counted(), max_epochs=1).fit(IMAGES, y)
+    transformer = TorchFeatures(model)
+    expected = transformer.fit_transform(IMAGES)
+    np.testing.assert_array_equal(clone(transformer).fit_transform(IMAGES), expected)
+    assert clone(transformer).backbone is model
+    net = NeuralNet(_Counted, nn.MSELoss).initialize()
+    of_skorch = clone(TorchFeatures(net, "first"))
+    assert of_skorch.fit_transform(IMAGES).shape == (11, 3)
+    pipeline = make_pipeline(transformer, LogisticRegression())
+    scores = cross_val_score(pipeline, IMAGES, y, cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
+def test_signals_are_pooled_over_their_positions():
+    signals = np.random.default_rng(0).normal(size=(5, 2, 9)).astype(np.float32)
+    network = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 6, 3))
+    with torch.no_grad():
+        maps = {"1": network[:2](torch.from_numpy(signals))}
+        maps[None] = network(torch.from_numpy(signals))
+    for layer, of_layer in maps.items():
+        for pooling, expected in {
+            "mean": of_layer.mean(2),
+            "max": of_layer.amax(2),
+            "first": of_layer[:, :, 0],
+        }.items():
+            ours = TorchFeatures(network, layer, pooling=pooling)
+            np.testing.assert_allclose(ours.fit_transform(signals), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bytes_", [False, True])
+def test_normalize_has_the_channels_of_the_rows(bytes_):
+    images = (IMAGES * 50).clip(0, 255).astype(np.uint8) if bytes_ else IMAGES
+    with pytest.raises(ValueError, match="normalize has 3 channels.*rows have 1"):
+        TorchFeatures(nn.Flatten(), normalize=([0.5] * 3, [0.2] * 3)).fit(images)
+    with pytest.raises(ValueError, match="two entries, mean and standard deviation"):
+        TorchFeatures(nn.Flatten(), normalize=(0.5, 0.5, 0.5)).fit(images)
+    ours = TorchFeatures(nn.Flatten(), normalize=([0.5], 0.2)).fit_transform(images)
+    numbers = images.reshape(11, -1) / np.float32(255 if bytes_ else 1)
+    np.testing.assert_allclose(ours, (numbers - 0.5) / 0.2, rtol=1e-5, atol=1e-5)
 
 
 def test_classical_adaptation_on_features():

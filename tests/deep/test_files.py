@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from skadapt.deep import FineTuneClassifier, FineTuneRegressor, load_backbone
+from skadapt.deep import FineTuneClassifier, FineTuneRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::skadapt.NoAdaptationWarning")
 
@@ -23,8 +23,9 @@ LABELS = {
 
 @pytest.mark.parametrize("kind", LABELS)
 def test_round_trip_of_the_default_network(kind, tmp_path):
+    weight = {LABELS[kind].tolist()[1]: 2.0}
     model = FineTuneClassifier(
-        hidden_layer_sizes=(7, 3), class_weight={1: 2.0}, dropout=0.2, max_epochs=2
+        hidden_layer_sizes=(7, 3), class_weight=weight, dropout=0.2, max_epochs=2
     ).fit(X, LABELS[kind])
     state = torch.random.get_rng_state()
     again = FineTuneClassifier.load(model.save(tmp_path / "m") and tmp_path / "m")
@@ -63,68 +64,12 @@ def test_file_of_something_else(tmp_path):
         FineTuneClassifier.load(tmp_path / "m")
 
 
-def _network(width=5):
-    return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 3))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_from_a_file(suffix, tmp_path):
-    source, target = _network(), _network()
-    path = tmp_path / f"weights{suffix}"
-    if suffix == ".pth":
-        torch.save({"state_dict": source.state_dict()}, path)
-    else:
-        save_file(source.state_dict(), path)
-    before = target[0].weight.clone()
-    loaded = load_backbone(path, target)
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], tensor)
-    assert torch.equal(target[0].weight, before)
-
-
-class _Harmful:
-    called = False
-
-    def __reduce__(self):
-        return _harm, ()
-
-
-def _harm():
-    _Harmful.called = True
-
-
-def test_file_that_holds_code_is_refused(tmp_path):
-    torch.save({"0.weight": torch.zeros(5, 4), "harm": _Harmful()}, tmp_path / "a.pth")
-    (tmp_path / "b.pt").write_bytes(pickle.dumps(_Harmful()))
-    for name in ("a.pth", "b.pt"):
-        with pytest.raises(ValueError, match="code is never run"):
-            load_backbone(tmp_path / name, _network())
-    assert not _Harmful.called
-
-
-def test_weights_of_another_network(tmp_path):
-    path = tmp_path / "w.safetensors"
-    save_file(_network(6).state_dict(), path)
-    with pytest.raises(ValueError, match="holds 1 of the 4 tensors"):
-        load_backbone(path, _network())
-    head = {k: v for k, v in _network().state_dict().items() if k != "2.bias"}
-    save_file(head, path)
-    load_backbone(path, _network())
-    with pytest.raises(ValueError, match="'2.bias'"):
-        load_backbone(path, _network(), strict=True)
-
-
-def test_files_that_are_not_there(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="put it there"):
-        load_backbone(tmp_path / "none.pth", _network())
-    with pytest.raises(ValueError, match="unknown name: give the network"):
-        load_backbone("resnet18")
-    monkeypatch.setenv("SKADAPT_DATA", str(tmp_path))
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        with pytest.raises(ImportError, match=r"pip install skadapt\[vision\]"):
-            load_backbone("torchvision/resnet18")
-    else:
-        with pytest.raises(FileNotFoundError, match="backbones.*resnet18.safetensors"):
-            load_backbone("torchvision/resnet18")
+def test_pickle_is_refused_with_what_to_do_instead(tmp_path):
+    model = FineTuneClassifier(max_epochs=1).fit(X, LABELS["int"])
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(model))
+    torch.save(model.module_.state_dict(), tmp_path / "m.pt")
+    for name in ("m.pkl", "m.pt"):
+        with pytest.raises(ValueError, match="pickles.* are not read.*call save"):
+            FineTuneClassifier.load(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        FineTuneClassifier.load(tmp_path / "none")

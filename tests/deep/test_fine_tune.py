@@ -17,7 +17,7 @@ from torch import nn
 
 from skadapt import NoAdaptationWarning, stack_domains
 from skadapt.deep import FineTuneClassifier, FineTuneRegressor, TorchFeatures
-from skadapt.deep._loop import Batch, SupervisedObjective
+from skadapt.deep._loop import Batch, SupervisedObjective, train
 
 
 def _problem(n=120, n_classes=3, seed=0):
@@ -384,7 +384,7 @@ def test_balanced_weights_are_those_of_scikit_learn():
     from sklearn.utils.class_weight import compute_sample_weight
 
     np.testing.assert_allclose(
-        model._row_weights(y, None), compute_sample_weight("balanced", y)
+        model._factors(y, None), compute_sample_weight("balanced", y)
     )
 
 
@@ -540,21 +540,12 @@ def test_memory_that_does_not_hold_a_batch():
         FineTuneClassifier(_Failing(RuntimeError("something else"), 2)).fit(X, y)
 
 
-def test_devices_that_are_not_there():
-    X, y = _problem()
-    with pytest.raises(ValueError, match="is no device of torch"):
-        FineTuneClassifier(_trunk(), device="gpu").fit(X, y)
-    if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="finds no CUDA device: use device='auto'"):
-            FineTuneClassifier(_trunk(), device="cuda").fit(X, y)
-
-
 def test_wrong_channels_are_said():
     X, y = _images()
     with pytest.raises(ValueError, match="1 channels .*takes 3"):
         FineTuneClassifier(_cnn()).fit(X[:, :1], y)
     model = FineTuneClassifier(_cnn(), max_epochs=1).fit(X, y)
-    with pytest.raises(ValueError, match="1 features.*expecting 3"):
+    with pytest.raises(ValueError, match="with 1 channels .*fitted on rows with 3"):
         model.predict(X[:, :1])
     with pytest.raises(ValueError, match=r"fitted on rows of shape \(3, 6, 6\)"):
         model.predict(X[:, :, 0])
@@ -787,3 +778,366 @@ def test_repeated_rows_are_as_many_steps():
 def source_backbone():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(4, 32), nn.ReLU())
+
+
+# --------------------------------------------------------- weights of drawn rows
+
+
+class _Sets(FineTuneClassifier):
+    """Keeps the sets that it is trained and judged with."""
+
+    def _train(self, network, X, targets, weights, objective, **kwargs):
+        self.trained_rows, self.codes = X, targets
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("skadapt.deep._training.train", self._caught)
+            return super()._train(network, X, targets, weights, objective, **kwargs)
+
+    def _caught(self, network, forward, objective, train_set, valid_set, *args, **kw):
+        self.sets = train_set, valid_set
+        return train(network, forward, objective, train_set, valid_set, *args, **kw)
+
+
+@pytest.mark.parametrize("class_weight", [None, {0: 1.0, 1: 3.0}])
+def test_balanced_sampler_draws_a_row_as_often_as_its_repetitions(class_weight):
+    """Weights that are no repeats: as chances, once, and not as factors again."""
+    X, y = _problem(60, 2)
+    whole = np.random.default_rng(0).integers(1, 5, 60).astype(float)
+    expected = {}
+    for scale in (1.0, 0.5):  # repeated rows, and rows with weights
+        model = _Sets(
+            _trunk(),
+            sampler="balanced",
+            class_weight=class_weight,
+            early_stopping=True,
+            max_epochs=1,
+            random_state=0,
+        ).fit(X, y, scale * whole)
+        drawn, judged = model.sets
+        chances = drawn.chances.numpy()
+        codes = model.codes[drawn.index.numpy()]
+        np.testing.assert_allclose(np.bincount(codes, chances), 1)
+        assert (drawn.weights is None) == (class_weight is None)
+        if class_weight is not None:
+            factors = drawn.weights.numpy()[drawn.index.numpy()]
+            ratio = factors[codes == 1].mean() / factors[codes == 0].mean()
+            assert ratio == pytest.approx(3)
+            np.testing.assert_allclose(factors[codes == 1], factors[codes == 1][0])
+        expected[scale] = chances, model, drawn
+        # What judges the epochs counts each row by its weight.
+        assert (judged.weights is None) == (class_weight is None and scale == 1.0)
+    chances, model, drawn = expected[0.5]
+    at = drawn.index.numpy()
+    own = np.array([whole[(row == X).all(axis=1)][0] for row in model.trained_rows[at]])
+    codes = model.codes[at]
+    np.testing.assert_allclose(chances, own / np.bincount(codes, own)[codes])
+
+
+def test_a_heavy_row_is_drawn_by_its_weight_within_its_class():
+    """Two labels for one row: what it learns are the shares of the weights."""
+    X = np.repeat([[0.0], [1.0]], [2, 1], axis=0).repeat(10, axis=0)
+    y = np.repeat([0, 1, 1], 10)
+    weights = np.repeat([1.0, 40.0, 120.0], 10)
+    model = FineTuneClassifier(
+        nn.Flatten(), sampler="balanced", lr=0.05, max_epochs=300, random_state=0
+    ).fit(X, y, weights)
+    # Half of all draws are of class 0; a quarter of class 1, an eighth, at x = 0.
+    assert model.predict_proba([[0.0]])[0, 1] == pytest.approx(0.2, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "weight, message",
+    [
+        ({0: 1.0, 7: 2.0}, r"names the class 7, which is none of \[0, 1, 2\]"),
+        ({"a": 2.0}, "names the class 'a'"),
+        ({0: 0.0}, "gives class 0 the weight 0.0: it has to be a positive number"),
+        ({1: -1.0}, "gives class 1 the weight -1.0"),
+        ({1: np.inf}, "gives class 1 the weight inf"),
+        ({1: "2"}, "gives class 1 the weight '2'"),
+    ],
+)
+def test_class_weights_that_are_none(weight, message):
+    X, y = _problem()
+    model = FineTuneClassifier(_trunk(), class_weight=weight)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_class_weights_may_be_those_of_either_stage():
+    _, _, X, y, ids, _, _ = _two_domains()
+    y = np.where(ids < 0, y + 3, y)
+    weights = {0: 2.0, 3: 2.0}
+    model = FineTuneClassifier(class_weight=weights, max_epochs=1)
+    model.fit(X, y, sample_domain=ids)
+    assert model.classes_.tolist() == [3, 4, 5]
+
+
+# ------------------------------------------------------------- one epoch at a time
+
+
+def _source_network():
+    """With a head that is kept."""
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6), nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"l2_sp": 3.0},
+        {"conservative": 0.7},
+        {"schedule": "cosine"},
+        {"schedule": "slanted", "warmup": 0.5},
+        {"schedule": "inv_sqrt", "momentum": 0.0},
+        {"gradual_unfreeze": True, "layer_decay": 0.5},
+        {"optimizer": "adamw", "schedule": "one_cycle", "freeze": np.int64(1)},
+    ],
+    ids=str,
+)
+def test_calls_of_partial_fit_are_the_epochs_of_fit(settings):
+    X, y = _problem()
+    settings = {
+        "optimizer": "sgd",
+        "batch_size": len(X),
+        "max_epochs": 4,
+        "lr": 0.05,
+        "random_state": 0,
+        **settings,
+    }
+    whole = FineTuneClassifier(_source_network(), **settings).fit(X, y)
+    parts = FineTuneClassifier(_source_network(), **settings)
+    for _ in range(4):
+        parts.partial_fit(X, y, classes=[0, 1, 2])
+    for name, tensor in _state(whole).items():
+        torch.testing.assert_close(_state(parts)[name], tensor, rtol=0, atol=1e-5)
+    rates = [[e["lr"] for e in m.history_] for m in (whole, parts)]
+    np.testing.assert_allclose(*rates)
+    beyond = parts.partial_fit(X, y).history_[-1]
+    assert beyond["epoch"] == 5
+    assert np.isfinite(beyond["train_loss"])
+
+
+def test_parameters_set_between_calls_count():
+    X, y = _problem()
+    model = FineTuneClassifier(_source_network(), lr=0.01, random_state=0)
+    before = _state(model.partial_fit(X, y, classes=[0, 1, 2]))
+    assert not _same(_state(model.partial_fit(X, y)), before)
+    before = _state(model)
+    model.set_params(lr=1e-30).partial_fit(X, y)
+    assert _same(_state(model), before)
+    assert model.history_[-1]["lr"] == 1e-30
+    model.set_params(lr=0.01, freeze="backbone").partial_fit(X, y)
+    changed = {n for n, t in _state(model).items() if not torch.equal(t, before[n])}
+    assert changed == {"head.weight", "head.bias"}
+    model.set_params(freeze=None, optimizer="sgd", layer_decay=0.5).partial_fit(X, y)
+    assert not torch.equal(
+        _state(model)["backbone.0.weight"], before["backbone.0.weight"]
+    )
+
+
+def test_calls_draw_other_batches():
+    """As the epochs of fit do: a call goes on with the generator of the last."""
+    X, y = _problem()
+    settings = {"lr": 1e-12, "batch_size": 16, "dropout": 0.5, "random_state": 0}
+    model = FineTuneClassifier(_source_network(), **settings)
+    for _ in range(2):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    losses = [epoch["train_loss"] for epoch in model.history_]
+    assert abs(losses[0] - losses[1]) > 1e-3
+
+
+def test_infinite_loss_of_the_first_call():
+    pytest.importorskip("matplotlib").use("Agg")
+    X, y = _problem()
+    model = FineTuneClassifier(_source_network(), lr=1e30, batch_size=20)
+    with pytest.warns(ConvergenceWarning, match="not finite in epoch 1.*before train"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    assert model.history_ == []
+    assert not model.plot_history().lines
+    assert torch.equal(model.module_.backbone[0].weight, _source_network()[0].weight)
+    # Nor does the optimizer remember it.
+    fresh = FineTuneClassifier(_source_network(), random_state=0, batch_size=200)
+    fresh.partial_fit(X, y, classes=[0, 1, 2])
+    model.set_params(lr=1e-3, batch_size=200).partial_fit(X, y)
+    assert model.history_[0]["epoch"] == 1
+    np.testing.assert_allclose(
+        model.predict_proba(X), fresh.predict_proba(X), atol=1e-4
+    )
+    state = _state(model)
+    model.set_params(lr=1e30, batch_size=20)
+    with pytest.warns(ConvergenceWarning, match="not finite in epoch 2.*after epoch 1"):
+        model.partial_fit(X, y)
+    assert _same(_state(model), state)
+    model.set_params(lr=1e-3).partial_fit(X, y)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_what_partial_fit_refuses():
+    X, y = _problem()
+    model = FineTuneClassifier(_source_network(), early_stopping=True)
+    with pytest.raises(ValueError, match="which early_stopping=True cannot stop"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="which early_stopping=True cannot stop"):
+        FineTuneRegressor(early_stopping=True).partial_fit(X, y)
+    model.set_params(early_stopping=False).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="l2_sp and conservative .*from the start"):
+        model.set_params(l2_sp=0.1).partial_fit(X, y)
+    with pytest.raises(ValueError, match="draws the weights to pretrained ones"):
+        FineTuneClassifier(l2_sp=0.1).partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(TypeError, match="sample_domain"):
+        model.partial_fit(X, y, sample_domain=np.ones(len(y)))
+
+
+# ---------------------------------------------------------------- warm start, once
+
+
+@pytest.mark.parametrize("head", ["auto", "replace", "linear"])
+def test_warm_start_keeps_the_head(head):
+    X, y = _problem()
+    parent = FineTuneClassifier(_trunk(), max_epochs=1, random_state=0).fit(X, y + 1)
+    model = FineTuneClassifier(
+        parent, head, warm_start=True, freeze_bn=True, max_epochs=2, random_state=0
+    ).fit(X, y)
+    expected = model.predict_proba(X)
+    again = model.set_params(lr=1e-12).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(again, expected, atol=1e-6)
+
+
+def test_warm_start_with_other_classes():
+    X, y = _problem()
+    model = FineTuneClassifier(_trunk(), warm_start=True, max_epochs=1).fit(X, y)
+    expected = model.predict_proba(X)
+    for labels in (np.where(y == 2, 0, y), y + 1, np.array(list("abc"))[y]):
+        with pytest.raises(ValueError, match=r"whose classes are \[0, 1, 2\], but now"):
+            model.fit(X, labels)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    with pytest.raises(ValueError, match=r"does not take rows of shape \(4,\)"):
+        model.fit(X[:, :4], y)
+
+
+def test_warm_start_with_other_parameters():
+    X, y = _problem()
+    model = FineTuneClassifier(_trunk(), warm_start=True, max_epochs=1).fit(X, y)
+    model.set_params(freeze_bn=True, dropout=0.25)
+    statistics = model.module_.backbone[1].running_mean.clone()
+    model.fit(X, y)
+    assert torch.equal(model.module_.backbone[1].running_mean, statistics)
+    assert model.module_.dropout.p == 0.25
+    assert not torch.equal(
+        model.set_params(freeze_bn=False)
+        .partial_fit(X, y)
+        .module_.backbone[1]
+        .running_mean,
+        statistics,
+    )
+
+
+def test_warm_start_of_two_stages_and_of_values():
+    _, _, X, y, ids, _, _ = _two_domains()
+    model = FineTuneClassifier(warm_start=True, lr=0.01, max_epochs=10, random_state=0)
+    losses = [
+        model.fit(X, y, sample_domain=ids).history_[0]["train_loss"] for _ in range(2)
+    ]
+    assert losses[1] < 0.7 * losses[0]
+    values = FineTuneRegressor(nn.Flatten(), warm_start=True, lr=0.05).fit(X, 50 + ids)
+    expected = values.predict(X)
+    values.set_params(lr=1e-12).fit(X, 500 + ids)
+    np.testing.assert_allclose(values.predict(X), expected, rtol=1e-5)
+
+
+# --------------------------------------------------------- what is said, and when
+
+
+def test_interrupt_in_the_first_stage_ends_all_training():
+    _, _, X, y, ids, _, _ = _two_domains()
+    error = KeyboardInterrupt()
+
+    class Interrupted(_Failing):
+        def __init__(self):
+            super().__init__(error, 8)
+            self.trunk = nn.Sequential(nn.Linear(2, 8), nn.ReLU())
+
+    model = FineTuneClassifier(Interrupted(), batch_size=100, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y, sample_domain=ids)
+    assert [w.category for w in caught] == [ConvergenceWarning]
+    assert {epoch["stage"] for epoch in model.history_} == {"source"}
+    assert model.score(X[ids > 0], y[ids > 0]) > 0.3
+
+
+def test_networks_of_double_precision_see_all_digits():
+    X = 1 + np.arange(8.0)[:, None] * 1e-12
+    given = nn.Sequential(nn.Flatten(), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        given[1].weight.fill_(1.0)
+        given[1].bias.fill_(-1.0)
+    still = {"lr": 1e-300, "max_epochs": 1}
+    model = FineTuneRegressor(given, **still).fit(X, X[:, 0])
+    np.testing.assert_allclose(model.predict(X), X[:, 0] - 1, rtol=1e-3)
+    child = FineTuneRegressor(model, **still).fit(X, X[:, 0])
+    np.testing.assert_array_equal(child.predict(X), model.predict(X))
+    made = FineTuneRegressor(lambda: nn.Linear(1, 3).double(), max_epochs=1)
+    assert made.fit(X, X[:, 0]).predict(X).dtype == np.float64
+    features = TorchFeatures(given).fit_transform(X)
+    np.testing.assert_allclose(features[:, 0], X[:, 0] - 1, rtol=1e-3)
+
+
+def test_numbers_of_blocks_of_any_kind():
+    X, y = _problem()
+    settings = {"max_epochs": 1, "random_state": 0}
+    first, second = (
+        FineTuneClassifier(_trunk(), freeze=freeze, **settings).fit(X, y)
+        for freeze in (np.int64(1), 1)
+    )
+    assert _same(_state(first), _state(second))
+    assert torch.equal(first.module_.backbone[0].weight, _trunk()[0].weight)
+
+
+def test_batch_norm_of_one_row():
+    X, y = _problem()
+    for settings, n in (({"batch_size": 1}, 20), ({}, 1)):
+        with pytest.raises(ValueError, match="batch norm learns nothing from a batch"):
+            FineTuneClassifier(_trunk(), **settings).fit(X[:n], y[:n])
+    model = FineTuneClassifier(_trunk(), batch_size=1, freeze_bn=True, max_epochs=1)
+    assert np.isfinite(model.fit(X[:20], y[:20]).predict_proba(X)).all()
+
+
+def test_images_of_another_size():
+    X, y = _images()
+    flat = nn.Sequential(_cnn(), nn.Flatten(), nn.Linear(24, 5))
+    model = FineTuneClassifier(flat, max_epochs=1).fit(X, y)
+    larger = np.zeros((2, 3, 8, 8), dtype=np.uint8)
+    message = r"rows of shape \(3, 8, 8\), which the network .*fitted on .*\(3, 6, 6\)"
+    with pytest.raises(ValueError, match=message):
+        model.predict(larger)
+    with pytest.raises(ValueError, match="with 6 channels .* rows with 3"):
+        model.predict(np.zeros((2, 6, 6, 3)))
+    # Where positions are averaged the size is free.
+    free = FineTuneClassifier(_cnn(), max_epochs=1).fit(X, y)
+    assert free.predict(larger).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "backbone, message",
+    [
+        (nn.Sequential(nn.Linear(5, 1), nn.Flatten(0)), r"gives \(1,\) where a tensor"),
+        (FineTuneClassifier(), "a FineTuneClassifier, has no network.*fit it first"),
+        (FineTuneClassifier, "makes a FineTuneClassifier, which is no torch.nn.Module"),
+        (nn.Linear, "Linear, is neither a network nor a callable .* without arguments"),
+        (7, "int, is neither a network nor a callable"),
+    ],
+    ids=["one axis", "unfitted", "class", "class of a module", "number"],
+)
+def test_backbones_that_are_none(backbone, message):
+    X, y = _problem()
+    with pytest.raises(ValueError, match=message):
+        FineTuneClassifier(backbone).fit(X, y)
+
+
+def test_stages_whose_rows_weigh_nothing():
+    _, _, X, y, ids, _, _ = _two_domains()
+    for side, name in ((ids > 0, "source"), (ids < 0, "target")):
+        with pytest.raises(ValueError, match=f"0 for every labelled {name} row"):
+            FineTuneClassifier().fit(X, y, 1.0 - side, sample_domain=ids)

@@ -193,7 +193,7 @@ def test_row_weights(class_weight):
     model = MultiTaskClassifier(class_weight=class_weight, task_weight={2: 5.0}, **FEW)
     _fit(model, X, y, ids)
     y = y.astype(int)
-    weights = model._row_weights(model._codes(y, ids), None)
+    weights = model._factors(model._codes(y, ids), None)
     of_task = np.where(ids == 2, 5.0, 1.0)
     if class_weight == "balanced":
         for domain in (1, 2, -1):
@@ -245,7 +245,7 @@ def test_balanced_sampler_within_tasks():
     X, y, ids = TASKS
     model = MultiTaskClassifier(sampler="balanced", **FEW)
     codes = _fit(model, X, y, ids)._codes(y.astype(int), ids)
-    chances = model._chances(codes, torch.arange(len(y))).numpy()
+    chances = model._chances(codes, None, torch.arange(len(y))).numpy()
     for domain, n in {1: 50, 2: 30, -1: 9}.items():
         share = chances[ids == domain].sum() / chances.sum()
         assert share == pytest.approx(
@@ -294,6 +294,10 @@ def test_warm_start_goes_on():
     first = _fit(model, X, y, ids).history_[-1]["train_loss"]
     assert _fit(model, X, y, ids).history_[-1]["train_loss"] < first
     fewer = stack_domains(*A, *C)
+    with pytest.raises(ValueError, match="warm_start=True goes on .* classes"):
+        _fit(model, *fewer)
+    assert model.domain_classes_.keys() == {1, 2, -1}
+    model.set_params(warm_start=False)
     assert _fit(model, *fewer).domain_classes_.keys() == {1, -1}
 
 
@@ -319,3 +323,57 @@ def test_what_is_refused():
         model = MultiTaskClassifier(**FEW).fit(*A)
     with pytest.raises(ValueError, match="domain 1, .*did not see"):
         model.predict(A[0], sample_domain=1)
+
+
+class _Sets(MultiTaskClassifier):
+    """Keeps its rows, their factors in the loss and the shares of the tasks."""
+
+    def _train(self, network, X, targets, *args, **kwargs):
+        self.rows, self.tasks = X, self._tasks_of(targets)
+        return super()._train(network, X, targets, *args, **kwargs)
+
+    def _loss_weights(self, *args, **kwargs):
+        self.factors = super()._loss_weights(*args, **kwargs)
+        return self.factors
+
+    def _shares(self, codes, weights):
+        self.shares = super()._shares(codes, weights)
+        return self.shares
+
+
+@pytest.mark.parametrize("of_second", [1.0, 3.0])
+def test_weights_count_once(of_second):
+    """In the share of a task, and within the task; halves as well as repeats."""
+    X, y, ids = TASKS
+    weights = np.random.default_rng(0).integers(1, 6, len(y)) * (1.0 + 2 * (ids == 1))
+    settings = {**FEW, "task_weight": {2: of_second}}
+    repeated, halves = (
+        _Sets(**settings).fit(X, y, scale * weights, sample_domain=ids)
+        for scale in (1.0, 0.5)
+    )
+    assert len(repeated.rows) == weights.sum()
+    assert len(halves.rows) == len(y)
+    np.testing.assert_allclose(halves.shares, repeated.shares)
+    own = np.array([weights[(row == X).all(axis=1)][0] for row in halves.rows])
+    for task in range(3):
+        rows = halves.tasks == task
+        expected = own[rows] / own[rows].mean()
+        np.testing.assert_allclose(
+            halves.factors[rows],
+            expected * repeated.factors[repeated.tasks == task][0],
+        )
+    assert np.ptp(repeated.factors) == pytest.approx(
+        (of_second - 1) * repeated.factors.min()
+    )
+
+
+def test_balanced_sampler_draws_by_weight():
+    X, y, ids = TASKS
+    weights = np.random.default_rng(0).integers(1, 6, len(y)).astype(float)
+    model = _fit(MultiTaskClassifier(sampler="balanced", **FEW), X, y, ids)
+    codes = model._codes(y.astype(int), ids)
+    times = np.repeat(np.arange(len(y)), weights.astype(int))
+    expected = model._chances(codes[times], None, torch.arange(len(times))).numpy()
+    found = model._chances(codes, weights / 2, torch.arange(len(y))).numpy()
+    np.testing.assert_allclose(found, np.bincount(times, expected))
+    assert model._loss_weights(codes, weights, np.arange(len(y)), drawn=True) is None

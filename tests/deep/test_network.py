@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from skadapt.deep import Network, parameter_blocks, transfer_layers
+from skadapt.deep import (
+    FineTuneClassifier,
+    MultiTaskClassifier,
+    Network,
+    parameter_blocks,
+    transfer_layers,
+)
 from skadapt.deep._network import build_network, freeze_parameters, pooled
 
 
@@ -219,3 +225,151 @@ def test_network_is_a_backbone_itself():
     assert isinstance(again, Network)
     assert "head.weight" in pretrained
     torch.testing.assert_close(again.eval()(IMAGES), first.eval()(IMAGES))
+
+
+class Ended(nn.Module):
+    """A linear layer, and what a function makes of its output."""
+
+    def __init__(self, end):
+        super().__init__()
+        self.first = nn.Linear(4, 3)
+        self.last = nn.Linear(3, 3)
+        self.end = end
+
+    def forward(self, x):
+        return self.end(self.last(self.first(x).relu()))
+
+
+@pytest.mark.parametrize(
+    ("end", "is_head"),
+    [
+        (lambda z: z, True),
+        (lambda z: z.clone(), True),
+        (lambda z: nn.functional.dropout(z, 0.5, training=False), True),
+        (lambda z: z.flatten(1), True),
+        (torch.relu, False),
+        (torch.relu_, False),
+        (lambda z: nn.functional.leaky_relu(z), False),
+        (lambda z: z.clamp(-30, 30), False),
+        (nn.functional.hardtanh, False),
+        (lambda z: z.flip(1), False),
+        (lambda z: z - z.amin().clamp(max=0), False),
+    ],
+)
+def test_head_is_the_layer_that_makes_the_output_of_any_rows(end, is_head):
+    network = Ended(end)
+    with torch.no_grad():
+        network.last.weight.zero_()
+        network.last.bias.copy_(torch.tensor([0.5, 0.25, 0.5]))  # nothing to cut off
+    joined, pretrained = build_network(network, "auto", 3, torch.ones(1, 4))
+    assert ("head.weight" in pretrained) == is_head
+    rows = torch.randn(6, 4)
+    if is_head:
+        torch.testing.assert_close(joined.eval()(rows), network(rows))
+    else:
+        torch.testing.assert_close(joined.eval().features(rows), network(rows))
+
+
+class Late(nn.Module):
+    """The head is defined first, and a branch for training last."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5, 3)
+        self.trunk = nn.Linear(4, 5)
+        self.branch = nn.Linear(5, 3)
+
+    def forward(self, x):
+        features = self.trunk(x).relu()
+        self.seen = self.branch(features)
+        return self.head(features)
+
+
+def test_head_is_found_wherever_it_is_defined():
+    network = Late()
+    joined, pretrained = build_network(network, "auto", 3, torch.ones(1, 4))
+    assert "head.weight" in pretrained
+    assert torch.equal(joined.head.weight, network.head.weight)
+    rows = torch.randn(6, 4)
+    torch.testing.assert_close(joined.eval()(rows), network(rows))
+
+
+SIGNALS = torch.randn(3, 2, 9, generator=torch.Generator().manual_seed(0))
+
+
+class Turned(nn.Module):
+    """Gives (rows, positions, features), though a convolution is its last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(2, 4, 3)
+
+    def forward(self, x):
+        return self.conv(x).transpose(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "axis"),
+    [
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4), nn.MaxPool1d(2)), 2),
+        (nn.Sequential(nn.Linear(9, 4), nn.ConvTranspose1d(2, 4, 3)), 2),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.Linear(7, 4)), 1),
+        (nn.Sequential(nn.Conv1d(2, 4, 3), nn.LayerNorm(7)), 1),
+        (nn.Linear(9, 4), 1),
+        (Turned(), 1),
+    ],
+)
+def test_outputs_of_three_axes_are_averaged_over_positions(trunk, axis):
+    network, _ = build_network(trunk, "auto", 2, SIGNALS)
+    network.eval()
+    expected = trunk.eval()(SIGNALS).mean(axis)
+    torch.testing.assert_close(network.features(SIGNALS), expected)
+    assert network.head.in_features == expected.shape[1]
+
+
+def _plain_norms():
+    plain = {"affine": False, "track_running_stats": True}
+    return nn.Sequential(
+        nn.BatchNorm1d(4, **plain),
+        nn.Linear(4, 4),
+        nn.Sequential(nn.BatchNorm1d(4, **plain), nn.ReLU()),
+        nn.Linear(4, 4),
+        nn.BatchNorm1d(4, **plain),
+    )
+
+
+@pytest.mark.parametrize(
+    ("freeze", "resting"),
+    [(None, []), (1, ["0", "2.0"]), ("backbone", ["0", "2.0", "4"]), ("3", ["4"])],
+)
+def test_frozen_norms_without_parameters_keep_their_statistics(freeze, resting):
+    network, _ = build_network(_plain_norms(), "linear", 2, torch.randn(6, 4))
+    freeze_parameters(network, freeze)
+    network.rest()
+    network.train()
+    network(torch.randn(6, 4) + 3)
+    for name, module in network.backbone.named_modules():
+        if isinstance(module, nn.BatchNorm1d):
+            rests = torch.equal(module.running_mean, torch.zeros(4))
+            assert rests == (name in resting), name
+
+
+def test_backbone_of_several_tasks_lends_its_trunk_and_not_its_heads():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 4)).astype(np.float32)
+    ids = np.repeat([1, -1], 40)
+    # The heads stand for classes in another order than that of the classes.
+    for shift in (0, 2):
+        y = np.r_[np.arange(40) % 2 + shift, np.arange(40) % 2 + 2 - shift]
+        several = MultiTaskClassifier(max_epochs=1, random_state=0)
+        several.fit(X, y, sample_domain=ids)
+        model = FineTuneClassifier(several, max_epochs=1, lr=1e-9, random_state=0)
+        model.fit(X, y)
+        torch.testing.assert_close(
+            model.module_.backbone[1].weight, several.module_.backbone[1].weight
+        )
+        assert isinstance(model.module_.head, nn.Linear)
+    one = MultiTaskClassifier(max_epochs=1, random_state=0, backbone=nn.Linear(4, 3))
+    one.fit(X, y)
+    again = FineTuneClassifier(one, max_epochs=1, lr=1e-9, random_state=0).fit(X, y)
+    np.testing.assert_allclose(again.predict_proba(X), one.predict_proba(X), atol=1e-5)

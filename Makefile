@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(RUN) examples/demo_digits.py
 
 test: $(VENV)/.test lint
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.test
 	$(RUN) -m ruff check .

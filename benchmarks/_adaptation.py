@@ -133,7 +133,7 @@ def views(preparations, n_classes, sizes=SIZES, jgsa=False, **options):
         if jgsa:
             models.append(MEDA(subspace=JGSA(30), **options))
         members += [make_pipeline(clone(preparation), model) for model in models]
-    return AdapterEnsembleClassifier(members)
+    return AdapterEnsembleClassifier(members, calibrate=False, max_samples=None)
 
 
 def measure(methods, tasks, preparation, classifiers=CLASSIFIERS):

@@ -1,4 +1,4 @@
-"""WeightsDisplay: the bars are counted again here. plot_domains: so are the points."""
+"""What is drawn is counted or computed again here."""
 
 import subprocess
 import sys
@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, StandardScaler
 
@@ -15,12 +18,23 @@ from skadapt import (
     KMM,
     TCA,
     GaussianWeights,
+    LabelShiftEM,
     NearestNeighborWeights,
     PerDomain,
     TransferClassifier,
+    diagnose_shift,
 )
-from skadapt.datasets import make_covariate_shift, make_scaling
-from skadapt.plotting import WeightsDisplay, plot_domains
+from skadapt.datasets import make_covariate_shift, make_label_shift, make_scaling
+from skadapt.plotting import (
+    AdapterAccuracyDisplay,
+    AdapterGainDisplay,
+    CalibrationComparisonDisplay,
+    ClassSharesDisplay,
+    ColumnShiftDisplay,
+    DomainROCDisplay,
+    WeightsDisplay,
+    plot_domains,
+)
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -366,3 +380,288 @@ def test_plot_domains_takes_classes_only():
     X, ids = rng.normal(size=(40, 3)), np.repeat([1, -1], 20)
     with pytest.raises(ValueError, match="continuous"):
         plot_domains(X, rng.normal(size=40), ids)
+
+
+# --- ROC of the domains
+
+
+class _NoClassifier(Ridge):
+    def predict_proba(self, X):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def domains():
+    return make_scaling(120, 90, random_state=0)
+
+
+def test_roc_before_is_that_of_cross_validation(domains):
+    X, ids = domains.X, domains.sample_domain
+    model = LogisticRegression()
+    display = DomainROCDisplay.from_mappers(
+        X, domains.y, ids, estimator=model, cv=4, random_state=0
+    )
+    folds = StratifiedKFold(4, shuffle=True, random_state=np.random.RandomState(0))
+    splits = list(folds.split(X, ids))
+    score = cross_val_predict(model, X, ids < 0, cv=splits, method="predict_proba")
+    areas = [roc_auc_score(ids[test] < 0, score[test, 1]) for _, test in splits]
+    assert display.auc[0] == pytest.approx(np.mean(areas))
+    assert display.auc_std[0] == pytest.approx(np.std(areas))
+    assert np.trapezoid(display.tpr[0], display.fpr) == pytest.approx(
+        np.mean(areas), abs=0.01
+    )
+    assert legend(display)[0].startswith("before: ")
+    np.testing.assert_array_equal(display.lines_[0].get_ydata(), display.tpr[0])
+
+
+def test_roc_after_a_map_is_honest(domains):
+    """Halves of one sample: .5, where a map of all rows gives far less."""
+    rng = np.random.default_rng(0)
+    X, ids = rng.normal(size=(120, 30)), np.repeat([1, -1], 60)
+    linear = LogisticRegression()
+    display = DomainROCDisplay.from_mappers(
+        X, None, ids, [PerDomain()], estimator=linear, random_state=0
+    )
+    assert display.names == ["before", "PerDomain"]
+    assert display.auc[1] > 0.4
+    mapped = PerDomain().fit_transform(X, sample_domain=ids)
+    dishonest = DomainROCDisplay.from_mappers(
+        mapped, None, ids, estimator=linear, random_state=0
+    )
+    assert dishonest.auc[0] < 0.25
+
+
+def test_roc_of_mappers(domains):
+    X, y, ids = domains.X, domains.y, domains.sample_domain
+    display = DomainROCDisplay.from_mappers(
+        X, y, ids, [("mine", PerDomain()), make_pipeline(PerDomain(), CORAL())],
+        random_state=0,
+    )  # fmt: skip
+    assert display.names == ["before", "mine", "PerDomain, CORAL"]
+    assert display.auc[0] > 0.9
+    assert (np.abs(display.auc[1:] - 0.5) < 0.12).all()
+    assert ((display.tpr >= 0) & (display.tpr <= 1)).all()
+    hidden = np.where(ids < 0, 1 - y, y)
+    again = DomainROCDisplay.from_mappers(X, hidden, ids, [PerDomain()], random_state=0)
+    np.testing.assert_array_equal(again.tpr, display.tpr[:2])
+
+
+def test_roc_of_sparse_rows_and_given_axes(domains, pyplot):
+    _, ax = pyplot.subplots()
+    X = sparse.csr_array(np.where(domains.X > 0, domains.X, 0))
+    display = DomainROCDisplay.from_mappers(
+        X, domains.y, domains.sample_domain, [MaxAbsScaler()], random_state=0, ax=ax
+    )
+    assert display.ax_ is ax and display.figure_ is ax.figure
+    assert display.auc[0] > 0.7
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mappers": [GaussianWeights()]}, "maps no rows"),
+        ({"cv": 100}, "at least 100 rows in each domain, and domain -1 has 90"),
+        ({"estimator": _NoClassifier()}, "must be a classifier"),
+    ],
+)
+def test_roc_refuses(domains, options, message):
+    with pytest.raises(ValueError, match=message):
+        DomainROCDisplay.from_mappers(
+            domains.X, domains.y, domains.sample_domain, **options
+        )
+
+
+# --- calibration
+
+
+def test_reliability_is_counted_again():
+    rng = np.random.default_rng(0)
+    P = rng.dirichlet(np.ones(3), size=90)
+    y = np.array(["a", "b", "c"])[rng.integers(3, size=90)]
+    display = CalibrationComparisonDisplay.from_predictions(y, {"m": P}, n_bins=3)
+    order = np.argsort(P.max(axis=1))
+    error = 0.0
+    for group in range(3):
+        rows = order[30 * group : 30 * group + 30]
+        x = P[rows].max(axis=1).mean()
+        hit = np.mean([y[i] == "abc"[P[i].argmax()] for i in rows])
+        assert display.confidence[0][group] == pytest.approx(x)
+        assert display.accuracy[0][group] == pytest.approx(hit)
+        error += abs(x - hit) / 3
+    assert display.error[0] == pytest.approx(error)
+    np.testing.assert_array_equal(
+        display.lines_[0].get_xydata()[:, 1], display.accuracy[0]
+    )
+    assert legend(display) == [f"m: {error:.3f}".replace("0.", ".")]
+
+
+def test_reliability_of_estimators_is_of_labelled_target_rows():
+    data = make_label_shift(200, 150, random_state=0)
+    X, ids = data.X, data.sample_domain
+    y = data.y.astype(float)
+    y[ids < 0] = np.where(np.arange((ids < 0).sum()) < 100, y[ids < 0], np.nan)
+    model = LabelShiftEM(random_state=0).fit(X, data.y, sample_domain=ids)
+    models = {"before": model.estimator_, "after": model}
+    display = CalibrationComparisonDisplay.from_estimators(
+        models, X, y, sample_domain=ids
+    )
+    rows = (ids < 0) & ~np.isnan(y)
+    expected = CalibrationComparisonDisplay.from_predictions(
+        data.y[rows], {name: m.predict_proba(X[rows]) for name, m in models.items()}
+    )
+    assert display.names == ["before", "after"]
+    np.testing.assert_allclose(display.error, expected.error)
+    assert len(display.lines_) == 2
+
+
+@pytest.mark.parametrize(
+    ("y", "models", "message"),
+    [
+        ([0, 1], {"m": np.eye(2)}, "do not fill n_bins=10"),
+        ([0, 1], {"m": np.ones((2, 3))}, "have shape"),
+        ([0, 1], {}, "at least one by name"),
+    ],
+)
+def test_reliability_refuses(y, models, message):
+    with pytest.raises(ValueError, match=message):
+        CalibrationComparisonDisplay.from_predictions(y, models)
+
+
+def test_reliability_refuses_estimators(data):
+    X = data.X
+    with pytest.raises(NotFittedError):
+        CalibrationComparisonDisplay.from_estimators(
+            {"m": LogisticRegression()}, X, data.y
+        )
+    ridge = Ridge().fit(X, data.y)
+    with pytest.raises(ValueError, match="no predict_proba"):
+        CalibrationComparisonDisplay.from_estimators({"m": ridge}, X, data.y)
+    hidden = np.full(len(X), np.nan)
+    with pytest.raises(ValueError, match="No target row is labelled"):
+        CalibrationComparisonDisplay.from_estimators({"m": ridge}, X, hidden)
+
+
+# --- class shares, columns, gains
+
+
+@pytest.fixture(scope="module")
+def diagnosis():
+    data = make_label_shift(200, 200, n_features=3, random_state=0)
+    return diagnose_shift(data.X, data.y, data.sample_domain, random_state=0)
+
+
+def test_class_shares(diagnosis):
+    display = ClassSharesDisplay.from_diagnosis(diagnosis, true=[0.8, 0.2])
+    for bars, shares in zip(
+        display.bars_, (diagnosis.source_priors, diagnosis.target_priors)
+    ):
+        np.testing.assert_allclose([bar.get_height() for bar in bars], shares)
+    assert set(legend(display)) == {"source", "target, estimated", "target, true"}
+    ticks = [text.get_text() for text in display.ax_.get_xticklabels()]
+    assert ticks == ["0", "1"]
+
+
+def test_class_shares_of_an_estimator(data):
+    model = LabelShiftEM(random_state=0)
+    model.fit(data.X, data.y, sample_domain=data.sample_domain)
+    display = ClassSharesDisplay.from_estimator(model)
+    np.testing.assert_array_equal(display.target, model.target_prior_)
+    np.testing.assert_array_equal(display.std, model.target_prior_std_)
+    assert "target, true" not in legend(display)
+    plain = LogisticRegression().fit(data.X, data.y)
+    with pytest.raises(ValueError, match="no target_prior_"):
+        ClassSharesDisplay.from_estimator(plain)
+
+
+def test_class_shares_without_and_with_endless_errors():
+    names = ["a class of a long name", "b"]
+    plain = ClassSharesDisplay.from_shares(names, [0.5, 0.5], [0.1, 0.9])
+    assert plain.ax_.get_xticklabels()[0].get_rotation() == 30
+    endless = ClassSharesDisplay.from_shares(
+        names, [0.5, 0.5], [0.1, 0.9], std=[np.inf, 0.2]
+    )
+    (segments,) = [line.get_segments() for line in endless.ax_.collections]
+    assert len(segments) == 1
+    np.testing.assert_allclose(segments[0][:, 1], [0.5, 1.0])
+    with pytest.raises(ValueError, match="true has 3 values for 2 classes"):
+        ClassSharesDisplay.from_shares(names, [0.5] * 2, [0.5] * 2, true=[0, 0, 1])
+
+
+@pytest.mark.parametrize("effect", ["ks", "difference"])
+def test_columns_are_drawn_by_effect(diagnosis, effect):
+    columns = diagnosis.columns
+    display = ColumnShiftDisplay.from_diagnosis(diagnosis, effect=effect, n_columns=2)
+    values = getattr(columns, effect)
+    order = np.argsort(-np.abs(values))[:2]
+    widths = [bar.get_width() for bar in display.bars_]
+    np.testing.assert_allclose(widths, values[order])
+    ticks = [text.get_text() for text in display.ax_.get_yticklabels()]
+    assert ticks == [str(name) for name in columns.names[order]]
+    assert display.ax_.get_title() == "1 columns differ less"
+    assert display.ax_.yaxis_inverted()
+
+
+def test_columns_are_coloured_by_significance(diagnosis):
+    columns = diagnosis.columns._replace(pvalue_adjusted=np.array([0.5, 0.01, 0.03]))
+    own = diagnosis._replace(columns=columns)
+    display = ColumnShiftDisplay.from_diagnosis(own, alpha=0.02)
+    colours = {bar.get_facecolor() for bar in display.bars_}
+    assert len(colours) == 2
+    assert display.significant.sum() == 1
+    assert display.names[display.significant] == [columns.names[1]]
+    assert set(legend(display)) == {"significant", "not significant"}
+    none = ColumnShiftDisplay.from_diagnosis(own, alpha=0.0)
+    assert legend(none) == ["not significant"]
+
+
+def test_gains_are_sorted_and_coloured():
+    names, gains, errors = ["a", "b", "c"], [-5.0, 3.0, 1.0], [1.0, 2.0, 4.0]
+    display = AdapterGainDisplay.from_gains(names, gains, errors=errors)
+    assert display.names == ["b", "c", "a"]
+    np.testing.assert_array_equal(display.gains, [3, 1, -5])
+    colours = [bars[0].get_color() for bars in display.points_]
+    assert len(set(colours)) == 3
+    for place, bars in enumerate(display.points_):
+        assert bars[0].get_xydata().tolist() == [[display.gains[place], place]]
+        (segment,) = bars[2][0].get_segments()
+        assert np.ptp(segment[:, 0]) == pytest.approx(2 * display.errors[place])
+    kept = AdapterGainDisplay.from_gains(names, gains, sort=False, label="points")
+    assert kept.names == names
+    assert kept.ax_.get_xlabel() == "points"
+    assert all(not bars.has_xerr for bars in kept.points_)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((["a"], [1.0, 2.0]), "1 names, 2 gains and no errors"),
+        (([], []), "at least one"),
+        ((["a"], [np.nan]), "finite"),
+        ((["a"], [1.0], [-1.0]), "at least 0"),
+        ((["a"], [1.0], [1.0, 2.0]), "2 errors"),
+    ],
+)
+def test_gains_refused(arguments, message):
+    names, gains, *errors = arguments
+    with pytest.raises(ValueError, match=message):
+        AdapterGainDisplay.from_gains(
+            names, gains, errors=errors[0] if errors else None
+        )
+
+
+def test_accuracy_of_adapters():
+    class Comparison:
+        rows = (
+            {"name": "none, A", "adapter": "none", "source_accuracy": 0.9,
+             "predicted_accuracy": 0.6},
+            {"name": "TCA, A", "adapter": "TCA", "source_accuracy": 0.8,
+             "predicted_accuracy": 0.7},
+            {"name": "KMM, A", "adapter": "KMM", "source_accuracy": None},
+        )  # fmt: skip
+        best_ = "TCA, A"
+
+    display = AdapterAccuracyDisplay.from_comparison(Comparison())
+    drawn = [points.get_offsets().tolist() for points in display.ax_.collections]
+    assert drawn == [[[0.9, 0.6]], [[0.8, 0.7]], [[0.8, 0.7]]]
+    assert legend(display) == ["no adaptation", "adapted", "recommended: TCA, A"]
+    assert not np.isfinite(display.source[2])

@@ -426,6 +426,21 @@ def mmd_adapt(Xs, Xt, gamma):
     )
 
 
+@task
+def scores_skada(X, y, probabilities, mixed=None, partner=None, reverse=None, **maps):
+    """Scores that skada gives fitted candidates, whose predictions are known.
+
+    Rows are of the source or, where y is negative, of the target. Along the second
+    axis of `probabilities`, `mixed` and `reverse` lie the candidates, and
+    ``maps["map3"]`` are mapped columns of those j with ``maps["map_of"][j] == 3``.
+    Scorers that failed have NaN, and a sentence in ``failures``.
+    """
+    from skada_scorers import Scores  # beside this file
+
+    scores = Scores(X, y, probabilities, mixed, partner, reverse, maps)
+    return scores.all, lambda made: (made, {"failures": scores.failures})
+
+
 def _versions():
     versions = {"python": platform.python_version()}
     for name in DISTRIBUTIONS:

@@ -1,7 +1,7 @@
-"""Splitters and scores that know domains.
+"""Importance-weighted cross-validation.
 
-Importance-weighted cross-validation holds out rows of the source, which have labels,
-and weights their losses by the density ratio, so that they stand for the target.
+It holds out rows of the source, which have labels, and weights their losses by the
+density ratio, so that they stand for the target.
 """
 
 import warnings
@@ -15,12 +15,7 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import get_scorer, get_scorer_names
-from sklearn.model_selection import (
-    BaseCrossValidator,
-    KFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.model_selection import check_cv
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import (
     _safe_indexing,
@@ -49,226 +44,9 @@ from skadapt._domains import (
 from skadapt._predictor import steps_of
 from skadapt._transfer import _call, _is_weighter
 from skadapt.instance import KLIEP
-
-__all__ = [
-    "SourceKFold",
-    "TargetKFold",
-    "importance_weighted_cv_score",
-    "importance_weighted_scorer",
-]
+from skadapt.model_selection._splitters import _DomainKFold
 
 _SCORING = [StrOptions(set(get_scorer_names())), callable, None]
-
-
-# Splitters
-
-
-class _DomainKFold(BaseCrossValidator):
-    """Folds of the labelled rows on one side; every other row is always trained on.
-
-    A subclass says in `_holds_out` which side that is.
-    """
-
-    __metadata_request__split = {"groups": True, "sample_domain": True}
-
-    # "source" or "target"
-    _holds_out: str
-
-    def __init__(self, n_splits=5, *, stratify=False, shuffle=False, random_state=None):
-        self.n_splits = n_splits
-        self.stratify = stratify
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self._folds()  # scikit-learn's splitters refuse bad parameters here, too
-
-    def _folds(self):
-        folds = StratifiedKFold if self.stratify else KFold
-        return folds(
-            self.n_splits, shuffle=self.shuffle, random_state=self.random_state
-        )
-
-    def split(self, X, y=None, groups=None, sample_domain=None):
-        """Generate the rows to train on and to hold out.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of all domains, in any order.
-        y : array-like of shape (n_samples,), default=None
-            Labels. Rows without one, NaN or None, are never held out; None: every
-            row has one.
-        groups : array-like of shape (n_samples,), default=None
-            Stands for `sample_domain` where that is None: what scikit-learn's
-            searches hand to a splitter without metadata routing.
-        sample_domain : array-like of shape (n_samples,), default=None
-            Domain of each row, > 0 for sources and < 0 for targets.
-
-        Yields
-        ------
-        train : ndarray of shape (n_train,)
-            Indices of the rows to train on, of both domains, ascending.
-        test : ndarray of shape (n_test,)
-            Indices of the rows that are held out.
-        """
-        if sample_domain is None:
-            sample_domain = groups
-        if sample_domain is None:
-            raise ValueError(
-                f"{type(self).__name__} needs the domains of the rows: pass "
-                "sample_domain= to split, or groups=sample_domain to the fit of a "
-                "search without metadata routing."
-            )
-        n_samples = _num_samples(X)
-        ids = check_sample_domain(sample_domain, n_samples)
-        held_out = ids > 0 if self._holds_out == "source" else ids < 0
-        if y is not None:
-            y = as_labels(y)
-            check_consistent_length(X, y)
-            held_out &= is_labeled(y)
-        rows = np.flatnonzero(held_out)
-        if not len(rows):
-            raise ValueError(
-                f"There is no labelled {self._holds_out} row to hold out: "
-                f"{type(self).__name__} makes its folds of these."
-            )
-        labels = None
-        if self.stratify:
-            if y is None:
-                raise ValueError(
-                    "Stratified folds need labels: pass y, or set stratify=False."
-                )
-            labels = natural_labels(y[rows])
-        for _, fold in self._folds().split(rows, labels):
-            trained = np.ones(n_samples, dtype=bool)
-            trained[rows[fold]] = False
-            yield np.flatnonzero(trained), rows[fold]
-
-    def get_n_splits(self, X=None, y=None, groups=None, sample_domain=None):
-        """Number of folds.
-
-        Parameters
-        ----------
-        X : ignored
-            Present for the interface.
-        y : ignored
-            Present for the interface.
-        groups : ignored
-            Present for the interface.
-        sample_domain : ignored
-            Present for the interface.
-
-        Returns
-        -------
-        n_splits : int
-            The parameter.
-        """
-        return self.n_splits
-
-
-class SourceKFold(_DomainKFold):
-    """K folds of the source: the target is in every training part.
-
-    Labelled source rows are held out, a fold at a time. Target rows and unlabelled
-    source rows, which shape weights and maps, are always trained on, so that an
-    adapter is fitted as it would be on all rows.
-
-    Parameters
-    ----------
-    n_splits : int, default=5
-        Number of folds, at least 2.
-    stratify : bool, default=False
-        Whether the folds have the class shares of the labelled source.
-    shuffle : bool, default=False
-        Whether the rows are shuffled before they are put into folds.
-    random_state : int, RandomState instance or None, default=None
-        Shuffles. Used with ``shuffle=True`` only.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range, if `split` is told no domains, if there is
-        no labelled source row, or if there are fewer than folds.
-
-    See Also
-    --------
-    TargetKFold : Folds of the labelled target rows, where there are any.
-    importance_weighted_scorer : What to score the held-out rows with.
-    importance_weighted_cv_score : Both in one call.
-
-    Notes
-    -----
-    With metadata routing a search hands `sample_domain` on by itself. Without, pass
-    it as `groups`, which does no harm with routing either:
-    ``search.fit(X, y, sample_domain=ids, groups=ids)``. Or give the search the list
-    of splits, ``cv=list(SourceKFold().split(X, y, sample_domain=ids))``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skadapt import SourceKFold
-    >>> X, sample_domain = np.zeros((6, 1)), [1, 1, -1, 1, 1, -1]
-    >>> for train, test in SourceKFold(2).split(X, sample_domain=sample_domain):
-    ...     print(train, test)
-    [2 3 4 5] [0 1]
-    [0 1 2 5] [3 4]
-    """
-
-    _holds_out = "source"
-
-
-class TargetKFold(_DomainKFold):
-    """K folds of the labelled target rows: every source row is always trained on.
-
-    The way to choose the parameters of a model that learns from a few labelled
-    target rows, such as `TrAdaBoostClassifier`: it is fitted on the whole source and
-    the other folds, and judged where it is to be used. Unlabelled target rows are
-    always trained on, too, or left out by what is fitted.
-
-    Parameters
-    ----------
-    n_splits : int, default=5
-        Number of folds, at least 2.
-    stratify : bool, default=False
-        Whether the folds have the class shares of the labelled target rows.
-    shuffle : bool, default=False
-        Whether the rows are shuffled before they are put into folds.
-    random_state : int, RandomState instance or None, default=None
-        Shuffles. Used with ``shuffle=True`` only.
-
-    Raises
-    ------
-    ValueError
-        If a parameter is out of range, if `split` is told no domains, if there is
-        no labelled target row, or if there are fewer than folds.
-
-    See Also
-    --------
-    SourceKFold : Folds of the source, for targets without labels.
-
-    Notes
-    -----
-    With metadata routing a search hands `sample_domain` on by itself. Without, pass
-    it as `groups`, too: ``search.fit(X, y, sample_domain=ids, groups=ids)``. Or give
-    the search the list of splits,
-    ``cv=list(TargetKFold().split(X, y, sample_domain=ids))``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from skadapt import TargetKFold
-    >>> X, sample_domain = np.zeros((6, 1)), [1, 1, -1, -1, -1, -1]
-    >>> y = [0, 1, 0, 1, 0, np.nan]
-    >>> for train, test in TargetKFold(3).split(X, y, sample_domain=sample_domain):
-    ...     print(train, test)
-    [0 1 3 4 5] [2]
-    [0 1 2 4 5] [3]
-    [0 1 2 3 5] [4]
-    """
-
-    _holds_out = "target"
-
-
-# Importance-weighted cross-validation
 
 
 @validate_params(
@@ -594,7 +372,10 @@ def _estimate_ratio(chain, X, y, ids):
 
 def _takes_domains(estimator, method):
     with config_context(enable_metadata_routing=True):
-        routing = get_routing_for_object(estimator)
+        try:
+            routing = get_routing_for_object(estimator)
+        except NotImplementedError:  # some of scikit-learn's, such as AdaBoost
+            return False
         return bool(routing.consumes(method, ["sample_domain"]))
 
 

@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.cluster import KMeans
+from sklearn.ensemble import AdaBoostClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 from sklearn.model_selection import (
@@ -36,7 +37,6 @@ from skadapt import (
     DegenerateWeightsWarning,
     PerDomain,
     SourceKFold,
-    TargetKFold,
     TransferClassifier,
     TransferRegressor,
     importance_weighted_cv_score,
@@ -96,115 +96,6 @@ class KnownRatio(BaseWeighter):
 
 def _score(estimator, y=Y, X=X, ids=IDS, **arguments):
     return importance_weighted_cv_score(estimator, X, y, sample_domain=ids, **arguments)
-
-
-# ---------------------------------------------------------------------------
-# The splitter
-# ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("stratify", [False, True])
-def test_source_folds_are_those_of_scikit_learn(stratify, shuffle):
-    seed = 3 if shuffle else None
-    folds = (StratifiedKFold if stratify else KFold)(
-        4, shuffle=shuffle, random_state=seed
-    )
-    splitter = SourceKFold(4, stratify=stratify, shuffle=shuffle, random_state=seed)
-    splits = list(splitter.split(X, Y, sample_domain=IDS))
-    assert len(splits) == splitter.get_n_splits() == 4
-    for (train, test), (_, fold) in zip(splits, folds.split(XS, YS)):
-        np.testing.assert_array_equal(test, ROWS[fold])
-        np.testing.assert_array_equal(train, np.setdiff1d(np.arange(len(X)), test))
-
-
-@pytest.mark.parametrize("kind", ["float", "object"])
-def test_unlabelled_rows_are_always_trained_on(kind):
-    rng = np.random.default_rng(1)
-    missing = rng.random(len(X)) < 0.3
-    if kind == "float":
-        y = np.where(missing, np.nan, Y)
-    else:
-        y = np.array(["no", "yes"], dtype=object)[Y]
-        y[missing] = None
-    held = np.concatenate([test for _, test in SourceKFold().split(X, y, IDS)])
-    np.testing.assert_array_equal(np.sort(held), np.flatnonzero(SOURCE & ~missing))
-    for train, test in SourceKFold(2, stratify=True).split(X, y, sample_domain=IDS):
-        assert not set(train) & set(test)
-        assert len(train) + len(test) == len(X)
-
-
-def test_domains_come_as_groups_too():
-    assert _same_splits(
-        SourceKFold(3).split(X, Y, groups=IDS),
-        SourceKFold(3).split(X, Y, sample_domain=IDS),
-    )
-    # Groups that are something else do no harm where the domains are named.
-    assert _same_splits(
-        SourceKFold(3).split(X, Y, groups=np.zeros(len(X)), sample_domain=IDS),
-        SourceKFold(3).split(X, Y, sample_domain=IDS),
-    )
-
-
-def _same_splits(first, second):
-    pairs = list(zip(first, second, strict=True))
-    return pairs and all(
-        np.array_equal(a, b) for one, two in pairs for a, b in zip(one, two)
-    )
-
-
-def test_splitter_without_labels_holds_out_every_source_row():
-    held = np.concatenate([t for _, t in SourceKFold(7).split(X, sample_domain=IDS)])
-    np.testing.assert_array_equal(held, ROWS)
-
-
-def test_splitter_refuses():
-    with pytest.raises(ValueError, match="groups=sample_domain"):
-        next(SourceKFold().split(X, Y))
-    with pytest.raises(ValueError, match="must not hold 0"):
-        next(SourceKFold().split(X, Y, groups=(IDS > 0).astype(int)))
-    with pytest.raises(ValueError, match="no labelled source row"):
-        next(SourceKFold().split(X, np.full(len(X), np.nan), sample_domain=IDS))
-    with pytest.raises(ValueError, match="pass y, or set stratify=False"):
-        next(SourceKFold(stratify=True).split(X, sample_domain=IDS))
-    with pytest.raises(ValueError, match="n_splits=99"):
-        next(SourceKFold(99).split(X, Y, sample_domain=IDS))
-    with pytest.raises(ValueError, match="inconsistent"):
-        next(SourceKFold().split(X, Y[:-1], sample_domain=IDS))
-    for bad, message in (
-        ({"n_splits": 1}, "n_splits=2 or more"),
-        ({"n_splits": 2.5}, "folds must be of Integral type"),
-        ({"random_state": 0}, "shuffle=True"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            SourceKFold(**bad)
-
-
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("stratify", [False, True])
-def test_target_folds_are_source_folds_of_the_mirrored_problem(stratify, shuffle):
-    """What holds for the one splitter holds for the other, with the signs swapped."""
-    missing = np.random.default_rng(2).random(len(X)) < 0.3
-    y = np.where(missing, np.nan, Y)
-    options = {
-        "stratify": stratify,
-        "shuffle": shuffle,
-        "random_state": 3 if shuffle else None,
-    }
-    target = list(TargetKFold(3, **options).split(X, y, sample_domain=IDS))
-    assert _same_splits(target, SourceKFold(3, **options).split(X, y, groups=-IDS))
-    held = np.concatenate([test for _, test in target])
-    np.testing.assert_array_equal(np.sort(held), np.flatnonzero(~SOURCE & ~missing))
-    for train, _ in target:
-        assert set(ROWS) <= set(train), "every source row is trained on"
-    with pytest.raises(ValueError, match="no labelled target row"):
-        next(TargetKFold().split(X, np.where(SOURCE, Y, np.nan), sample_domain=IDS))
-
-
-def test_splitter_is_shown_with_its_parameters():
-    assert repr(SourceKFold(3, stratify=True)) == (
-        "SourceKFold(n_splits=3, random_state=None, shuffle=False, stratify=True)"
-    )
 
 
 # ---------------------------------------------------------------------------
@@ -356,6 +247,17 @@ def test_weights_of_one_are_cross_val_score_regressor(scoring, dtype, outputs):
         np.testing.assert_array_equal(
             _score(transfer, y, rows, weights=np.ones(len(X)), **arguments), scores
         )
+
+
+def test_estimators_that_refuse_to_be_routed():
+    """Some of scikit-learn's say so with an error, and take no domains."""
+    inner = AdaBoostClassifier(n_estimators=3, random_state=0)
+    scores = _score(inner, weights=np.ones(len(ROWS)))
+    np.testing.assert_array_equal(scores, cross_val_score(inner, XS, YS))
+    scorer = importance_weighted_scorer(weights=ratio)
+    fitted = inner.fit(XS, YS)
+    expected = np.mean(WEIGHTS * (fitted.predict(XS) == YS))
+    assert scorer(fitted, XS, YS) == pytest.approx(expected)
 
 
 def test_weights_that_differ_from_one_differ_from_cross_val_score():

@@ -28,9 +28,10 @@ _PRINCIPAL = 50
 _FLOW = 20
 # Columns that sparse rows have when they are mapped.
 _REDUCED = 100
-# Share of the columns that reach both ends of the range of all from which on they
-# are taken for columns of one unit, such as pixels.
-_ONE_UNIT = 0.25
+# Columns are taken for those of one unit, such as pixels, if there are so many and half
+# of them span this part of the range of all.
+_LEAST_IN_ONE_UNIT = 16
+_SPAN = 0.8
 
 
 class Candidate(NamedTuple):
@@ -186,12 +187,11 @@ def _scaler(X):
     those of the image.
     """
     least, most = X.min(axis=0), X.max(axis=0)
-    varied = least < most
-    if not varied.any():
-        return StandardScaler()
-    least, most = least[varied], most[varied]
-    at_ends = (least == least.min()) & (most == most.max())
-    return StandardScaler(with_std=bool(at_ends.mean() < _ONE_UNIT))
+    spans = (most - least)[least < most]
+    in_one_unit = len(spans) >= _LEAST_IN_ONE_UNIT and np.median(spans) >= _SPAN * (
+        most.max() - least.min()
+    )
+    return StandardScaler(with_std=not in_one_unit)
 
 
 class _MeanNorm(TransformerMixin, BaseEstimator):

@@ -164,8 +164,8 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
     adapter and joined to standardisation by domain (`PerDomain`) alone and followed by
     `CORAL`, `SubspaceAlignment`, PCA, `TCA` and `GFK` of up to three sizes; the latter
     two with weights by `KMM`; nearest class means after `CORAL`; and `MEDA`. Columns
-    that are measured in one unit, such as pixels, are centred and not scaled: those of
-    which a quarter reach both ends of the range of all. Sizes are no larger than the
+    that are measured in one unit, such as pixels, are centred and not scaled: 16 or more
+    of which half span .8 of the range of all. Sizes are no larger than the
     rank of the rows. Sparse rows are first brought to 100 columns by TruncatedSVD, but
     for models without adapter.
 

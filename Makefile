@@ -26,7 +26,7 @@ bench: $(VENV)/.bench
 	for name in office_caltech digits amazon400 speed dimension importance \
 	    importance_weighted_cv label_shift newsgroups boosting \
 	    boosting_regression multi_source text sentiment coclustering two_stage \
-	    text_speed two_sample digits_deep deep_speed; \
+	    text_speed two_sample diagnose_shift choose digits_deep deep_speed; \
 	    do $(RUN) -m benchmarks $$name || exit 1; done
 
 # One stamp for each extra: made once, and again when the requirements change.

@@ -240,9 +240,9 @@ def run(quick):
             "seconds": "{seconds:.2f}",
         },
         notes=[
-            "rows: of each domain. error of shares: total variation between estimated "
-            "and true class shares of the target, which has a meaning under label "
-            "shift only.",
+            "rows: of each domain, some fewer where a class of digits or cancer runs "
+            "out. error of shares: total variation between estimated and true class "
+            "shares of the target, which has a meaning under label shift only.",
         ],
     )
     with warnings.catch_warnings():

@@ -4,7 +4,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import _fit_context, is_classifier
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.pipeline import _name_estimators
 from sklearn.utils import (
     ClassifierTags,
@@ -39,6 +39,7 @@ from skadapt._members import (
     check_form,
     check_takes_weights,
     fit_group,
+    is_unadapted,
     member_groups,
     predict_proba_of,
     progress_bar,
@@ -120,7 +121,7 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
         there are several.
     failures_ : dict of str to str
         The candidates that could not be fitted, and why. They are left out.
-    weights_ : ndarray of shape (n_fitted,)
+    estimator_weights_ : ndarray of shape (n_fitted,)
         Weight of each model in the average, of sum 1.
     unadapted_ : str
         Name of the candidate without adapter that `hedge` favours. Only with one.
@@ -140,9 +141,9 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
     ValueError
         If there is no candidate or none that can be fitted, if names are wrong or not
         unique, if `weights` or `prior` do not fit, if `hedge` finds no calibrated
-        candidate without adapter, if `sample_domain` lacks sources or
-        targets, if no source row is labelled, or if a candidate would hand target rows
-        to a part of it that learns from y.
+        candidate without adapter or none that can be fitted, if `sample_domain` lacks
+        sources or targets, if no source row is labelled, or if a candidate would hand
+        target rows to a part of it that learns from y.
 
     Warns
     -----
@@ -164,10 +165,10 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
     adapter and joined to standardisation by domain (`PerDomain`) alone and followed by
     `CORAL`, `SubspaceAlignment`, PCA, `TCA` and `GFK` of up to three sizes; the latter
     two with weights by `KMM`; nearest class means after `CORAL`; and `MEDA`. Columns
-    that are measured in one unit, such as pixels, are centred and not scaled: 16 or more
-    of which half span .8 of the range of all. Sizes are no larger than the
-    rank of the rows. Sparse rows are first brought to 100 columns by TruncatedSVD, but
-    for models without adapter.
+    that are measured in one unit, such as pixels, are centred and not scaled: 16 or
+    more of which half span .8 of the range of all. Sizes are no larger than the rank of
+    the rows. Sparse rows are first brought to 100 columns by TruncatedSVD, but for
+    models without adapter.
 
     **Calibration.** Votes of 0 and 1 would overrule models that are unsure. Scores are
     the decision function, or logarithms of `predict_proba`. For adapters that are
@@ -201,8 +202,9 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
     `transduction_` on these. Labels that a model itself gives to the target rows of
     `fit` in another way than by `predict_proba` have no part.
 
-    `sample_weight` goes to each model, a Pipeline's last step in it; all have to take
-    it.
+    `sample_weight` goes to each model, a Pipeline's last step in it. A model whose
+    classifier takes none, such as a nearest neighbour, is left out, and is in
+    `failures_`. One that takes `sample_domain` and no `sample_weight` is refused.
 
     References
     ----------
@@ -371,7 +373,9 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
         X, _ = self._check_start(X, y)
         vars(self).pop("transduction_", None)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
         ids = None
         if sample_domain is None:
             y = labels = self._labels_of_one_domain(X, y)
@@ -404,12 +408,19 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
         )
         names, models = self._check_candidates(fitted[0], fitted[2])
         weights = _check_weights(self.weights, len(models))
+        unadapted = [at for at, model in enumerate(models) if is_unadapted(model)]
+        if self.hedge and not (unadapted and self.calibrate):
+            raise ValueError(
+                "hedge gives weight to a candidate without adapter, by its accuracy on "
+                "held-out source rows: add a plain classifier to the candidates, with "
+                "calibrate=True, or set hedge=0."
+            )
         if ids is not None:
             for name, model in zip(names, models):
                 check_form(name, model)
         if sample_weight is not None:
             for name, model in zip(names, models):
-                check_takes_weights(name, as_transfer_model(model))
+                check_takes_weights(name, as_transfer_model(clone(model)))
 
         cv = self.cv if self.calibrate else None
         groups = member_groups(models)
@@ -426,6 +437,9 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
                     members[at] = member
                 advance(len(group))
         self._keep(members, weights)
+        vars(self).pop("unadapted_", None)
+        if self.hedge:
+            self._hedge([members[at] for at in unadapted])
         self.classes_ = np.unique(
             np.concatenate([classes, *(model.classes_ for model in self.estimators_)])
         )
@@ -461,7 +475,7 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
                 stacklevel=4,
             )
         kept = [at for at, member in enumerate(members) if member.error is None]
-        self.weights_ = _check_weights(weights[kept], len(kept))
+        self.estimator_weights_ = _check_weights(weights[kept], len(kept))
         self.fit_times_ = np.array([members[at].seconds for at in kept])
         # The rest of a model is the same in every fit to the same rows.
         self._members = [members[at]._replace(seconds=None) for at in kept]
@@ -469,29 +483,22 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
         self.named_estimators_ = {m.name: m.model for m in self._members}
         temperatures = [member.temperature for member in self._members]
         self.temperatures_ = np.array(temperatures, dtype=np.float64)
-        vars(self).pop("unadapted_", None)
-        if self.hedge:
-            self._hedge()
 
-    def _hedge(self):
-        """Give the best model without adapter its weight."""
-        right = {
-            at: member.correct.mean()
-            for at, member in enumerate(self._members)
-            if isinstance(member.model, TransferClassifier)
-            and member.model.adapter is None
-            and member.correct is not None
-        }
-        if not right:
-            raise ValueError(
-                "hedge gives weight to a candidate without adapter, by its accuracy on "
-                "held-out source rows: add a plain classifier to the candidates, with "
-                "calibrate=True, or set hedge=0."
-            )
-        best = max(right, key=right.get)
-        self.unadapted_ = self._members[best].name
-        self.weights_ *= 1 - self.hedge
-        self.weights_[best] += self.hedge
+    def _hedge(self, unadapted):
+        """Give the best of the models without adapter its weight."""
+        fitted = [member for member in unadapted if member.error is None]
+        if not fitted:
+            raise unadapted[0].error
+
+        def accuracy(member):
+            # No row is held out if each is alone in its class.
+            return member.correct.mean() if len(member.correct) else 0.0
+
+        self.unadapted_ = max(fitted, key=accuracy).name
+        self.estimator_weights_ *= 1 - self.hedge
+        self.estimator_weights_[
+            list(self.named_estimators_).index(self.unadapted_)
+        ] += self.hedge
 
     def _labels_of_one_domain(self, X, y):
         return column_or_1d(self._check_one_domain(X, y))
@@ -536,7 +543,9 @@ class AdapterEnsembleClassifier(TargetClassifierMixin, BasePredictor, _BaseCompo
     def _average(self, X, ids):
         """Weighted mean of the probabilities of the models."""
         total = np.zeros((_num_samples(X), len(self.classes_)))
-        for weight, proba in zip(self.weights_, self._each_probability(X, ids)):
+        for weight, proba in zip(
+            self.estimator_weights_, self._each_probability(X, ids)
+        ):
             total += weight * proba
         return total
 

@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing, check_random_state, get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.validation import _num_samples, has_fit_parameter
 
-from skadapt._base import sample_rows
+from skadapt._base import DegenerateWeightsWarning, sample_rows
 from skadapt._calibration import (
     class_scores,
     cross_fitted_scores,
@@ -51,6 +51,13 @@ def uses_target_labels(model):
         getattr(model, "_uses_target_labels", False)
         or getattr(model, "train_on", "source") == "labeled"
     )
+
+
+def is_unadapted(model):
+    """Whether it is a plain classifier, as such or in a TransferClassifier."""
+    if isinstance(model, TransferClassifier):
+        return model.adapter is None and not takes_domains(model._resolve_estimator())
+    return not takes_domains(model)
 
 
 def check_form(name, model):
@@ -96,6 +103,10 @@ def check_takes_weights(name, model):
             f"The candidate {name!r} takes no sample_weight: leave it out, or pass "
             "no weights."
         )
+
+
+# Rows of a class or of a domain that are not left out, where rows are drawn.
+_LEAST_OF_A_GROUP = 5
 
 
 class Member(NamedTuple):
@@ -154,10 +165,13 @@ def fit_group(names, models, X, y, ids, weights, cv):
     start = perf_counter()
     try:
         models = [as_transfer_model(clone(model)) for model in models]
-        if _is_joined(models[0]):
-            members = _fit_joined(names, models, X, y, ids, weights, cv)
-        else:
-            members = [_fit_single(names[0], models[0], X, y, ids, weights, cv)]
+        with warnings.catch_warnings():
+            # Advice on a single model: here its weight in the average is what counts.
+            warnings.simplefilter("ignore", DegenerateWeightsWarning)
+            if _is_joined(models[0]):
+                members = _fit_joined(names, models, X, y, ids, weights, cv)
+            else:
+                members = [_fit_single(names[0], models[0], X, y, ids, weights, cv)]
     except Exception as error:  # whatever it is, the other candidates go on
         return [Member(name, error=error) for name in names]
     # What they share counts in equal parts.
@@ -354,20 +368,34 @@ def rows_to_fit(X, y, ids, max_samples, random_state):
     """Ascending positions of the rows that models are fitted to; None if all.
 
     At most `max_samples`, of both domains alike as far as there are so many; source
-    rows without labels are left out. What is drawn does not depend on the order of
-    the rows, as long as X holds numbers.
+    rows without labels are left out. Five rows of each class of the source and of each
+    domain are among them, if it has them, even if these are more. What is drawn does
+    not depend on the order of the rows, as long as X holds numbers.
     """
     n_samples = _num_samples(X)
     if max_samples is None or n_samples <= max_samples:
         return None
     rng = check_random_state(random_state)
+    if ids is None:
+        ids = np.ones(n_samples, dtype=np.int64)
     # A number for each row that depends on what it holds, unless it holds words.
     order = np.argsort(_row_key(X, np.random.default_rng(0)), kind="stable")
-    if ids is None:
-        return np.sort(rng.choice(order, max_samples, replace=False))
-    target = ids[order] < 0
-    source = ~target & is_labeled(y)[order]
-    drawn = sample_rows(order[source], order[target], max_samples, rng)
+    order = order[rng.permutation(n_samples)]
+    source = order[(ids[order] > 0) & is_labeled(y)[order]]
+    target = order[ids[order] < 0]
+    sizes = [len(rows) for rows in sample_rows(source, target, max_samples, rng)]
+    first = np.zeros(n_samples, dtype=bool)
+    for rows, groups in (
+        (source, natural_labels(y[source])),
+        (source, ids[source]),
+        (target, ids[target]),
+    ):
+        for group in np.unique(groups):
+            first[rows[groups == group][:_LEAST_OF_A_GROUP]] = True
+    drawn = []
+    for rows, size in zip((source, target), sizes):
+        rows = rows[np.argsort(~first[rows], kind="stable")]
+        drawn.append(rows[: max(size, np.count_nonzero(first[rows]))])
     return np.sort(np.concatenate(drawn))
 
 

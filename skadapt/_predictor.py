@@ -167,8 +167,9 @@ class BasePredictor(MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
     def _check_rows(self, X, *, reset):
         X = check_rows(self, X, reset=reset)
         # Only what sees X first: an imputer there spares the others the NaN.
-        adapter = getattr(self, "adapter", None)
-        first = [*steps_of(adapter), self._resolve_estimator()][0]
+        estimator = self._resolve_estimator()
+        steps = steps_of(getattr(self, "adapter", None)) + steps_of(estimator)
+        first = steps[0] if steps else estimator
         if (
             isinstance(X, np.ndarray)
             and X.dtype.kind == "f"

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 from skadapt._calibration import (
+    _SoftmaxClassifier,
     class_scores,
     cross_fitted_scores,
     fit_present,
@@ -254,3 +255,59 @@ def test_classes_without_weight_are_left_out(model, lost):
     assert (scores[:, lost] == scores.min(axis=1)).all()
     right = scores.argmax(axis=1) == y
     assert right[y != lost].mean() > 0.8
+
+
+# ---------------------------------------------------------------------------
+# Probabilities of a classifier that has scores only
+# ---------------------------------------------------------------------------
+
+
+class KnownScores(ClassifierMixin, BaseEstimator):
+    """Its scores are the rows."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, X):
+        return X
+
+    def predict(self, X):
+        return self.classes_[np.argmax(X, axis=1)]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_probabilities_from_scores_by_hand(n_classes):
+    rng = np.random.default_rng(0)
+    names = np.array(["a", "b", "c"])[np.arange(90) % n_classes]
+    X = rng.normal(size=(90, 3)) + 2 * np.eye(3)[np.arange(90) % n_classes]
+    plain = LinearSVC().fit(X[:60], names[:60])
+    model = _SoftmaxClassifier(LinearSVC()).fit(X[:60], names[:60])
+    own = [plain.decision_function(rows) for rows in (X[:60], X)]
+    if n_classes == 2:
+        # Of two classes the second has the score, the first has 0.
+        seen, scores = (np.stack([0 * column, column], axis=1) for column in own)
+    else:
+        seen, scores = own
+    weights = np.exp(scores / np.mean(seen.max(axis=1) - seen.min(axis=1)))
+    expected = weights / weights.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-12)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+    labels = model.classes_[model.predict_proba(X).argmax(axis=1)]
+    np.testing.assert_array_equal(labels, plain.predict(X))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_unit_of_the_scores_does_not_count(scale):
+    scores, codes = make_scores(0)
+    one, other = (
+        _SoftmaxClassifier(KnownScores()).fit(rows, codes).predict_proba(rows)
+        for rows in (scores, scale * scores)
+    )
+    np.testing.assert_allclose(other, one, rtol=1e-9)
+    assert one.min() > 0.01 and one.max() < 0.99
+
+
+def test_equal_scores_are_equal_probabilities():
+    model = _SoftmaxClassifier(KnownScores()).fit(np.ones((6, 3)), np.arange(6) % 3)
+    np.testing.assert_allclose(model.predict_proba(np.ones((2, 3))), 1 / 3)

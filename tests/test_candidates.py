@@ -161,8 +161,26 @@ def test_pixels_are_centred_and_measurements_scaled():
     lengths = rng.normal(size=(200, 10)) * np.geomspace(0.1, 100, 10)
     assert _scaler(lengths).with_std
     assert _scaler(np.ones((5, 2))).with_std
-    mixed = np.column_stack([lengths, pixels[:, 20:23]])
-    assert _scaler(mixed).with_std, "fewer than a quarter of the columns"
+
+
+def spans(*lengths):
+    """Columns that reach from 0 to these numbers."""
+    return np.outer([0.0, 0.5, 1.0], lengths)
+
+
+def test_columns_of_one_unit_are_16_of_which_half_span_most_of_the_range():
+    assert not _scaler(spans(*[1.0] * 16)).with_std
+    assert _scaler(spans(*[1.0] * 15)).with_std
+    assert _scaler(spans(*[1.0] * 15, *[0.0] * 9)).with_std, (
+        "constant ones do not count"
+    )
+    assert not _scaler(spans(*[1.0] * 10, *[0.1] * 9)).with_std
+    assert _scaler(spans(*[1.0] * 9, *[0.1] * 10)).with_std
+    assert not _scaler(spans(*[1.0] * 5, *[0.81] * 5, *[0.1] * 9)).with_std
+    assert _scaler(spans(*[1.0] * 5, *[0.79] * 5, *[0.1] * 9)).with_std
+    # The same unit at other places is a larger range.
+    assert _scaler(spans(*[1.0] * 20) + np.linspace(0, 1, 20)).with_std
+    assert not _scaler(1e-9 * spans(*[1.0] * 20) - 1e-9).with_std
 
 
 @pytest.mark.parametrize("pixels", [True, False])

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import warnings
 from contextlib import nullcontext
 
 import numpy as np
@@ -14,6 +15,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.feature_selection import SelectFromModel, SelectKBest
 from sklearn.impute import SimpleImputer
@@ -607,6 +609,7 @@ def test_parameters_of_named_candidates(kind):
         "calibrate",
         "candidates",
         "cv",
+        "hedge",
         "max_samples",
         "n_jobs",
         "prior",
@@ -978,6 +981,240 @@ def test_all_candidates_fail():
     models = [("a", Fails()), ("b", TransferClassifier(adapter=FailsToMap()))]
     with pytest.raises(RuntimeError, match="no luck"):
         AdapterEnsembleClassifier(models).fit(X, y, sample_domain=ids)
+
+
+# ---------------------------------------------------------------------------
+# Hedge
+# ---------------------------------------------------------------------------
+
+
+def named():
+    """Adapted models, and two without adapter of which the second is better."""
+    return [
+        ("easy", EasyTL()),
+        ("guess", DummyClassifier()),
+        ("plain", make_pipeline(StandardScaler(), LogisticRegression())),
+        ("coral", TransferClassifier(GaussianNB(), CORAL())),
+    ]
+
+
+@pytest.mark.parametrize("hedge", [0.1, 0.4, 0.9])
+@pytest.mark.parametrize("weights", [None, [3, 0, 0, 1]])
+@pytest.mark.parametrize("prior", [None, [0.5, 0.3, 0.2]])
+def test_hedged_average_by_hand(hedge, weights, prior):
+    X, y, ids, _ = make_task(shift=2.0)
+    model = AdapterEnsembleClassifier(
+        named(), weights=weights, hedge=hedge, prior=prior
+    ).fit(X, y, sample_domain=ids)
+    assert model.unadapted_ == "plain"
+    base = [0.25] * 4 if weights is None else [0.75, 0, 0, 0.25]
+    expected = [(1 - hedge) * w + hedge * (k == 2) for k, w in enumerate(base)]
+    np.testing.assert_allclose(model.estimator_weights_, expected, rtol=1e-12)
+    assert model.estimator_weights_.sum() == pytest.approx(1.0, abs=1e-12)
+    each = [
+        AdapterEnsembleClassifier([one]).fit(X, y, sample_domain=ids) for one in named()
+    ]
+    proba = [one.predict_proba(X, sample_domain=ids) for one in each]
+    P = (1 - hedge) * np.average(proba, axis=0, weights=weights) + hedge * proba[2]
+    found = model.predict_proba(X, sample_domain=ids)
+    if prior is not None:
+        target = found[ids < 0]
+        np.testing.assert_allclose(target.mean(axis=0), prior, atol=1e-6)
+        factors = found / P  # alike in all rows up to a factor of the row
+        factors /= factors[:, :1]
+        np.testing.assert_allclose(factors, factors[:1].repeat(len(X), 0), rtol=1e-8)
+        P = found
+    np.testing.assert_allclose(found, P, atol=1e-12)
+    np.testing.assert_array_equal(model.transduction_, P[ids < 0].argmax(axis=1))
+
+
+def test_no_hedge_is_the_plain_mean():
+    X, y, ids, _ = make_task()
+    plain = AdapterEnsembleClassifier(named()).fit(X, y, sample_domain=ids)
+    model = AdapterEnsembleClassifier(named(), hedge=0.7).fit(X, y, sample_domain=ids)
+    assert hasattr(model, "unadapted_") and not hasattr(plain, "unadapted_")
+    assert np.abs(model.predict_proba(X) - plain.predict_proba(X)).max() > 0.01
+    model.set_params(hedge=0.0).fit(X, y, sample_domain=ids)
+    assert not hasattr(model, "unadapted_")
+    np.testing.assert_array_equal(model.estimator_weights_, [0.25] * 4)
+    np.testing.assert_array_equal(model.predict_proba(X), plain.predict_proba(X))
+    np.testing.assert_array_equal(model.transduction_, plain.transduction_)
+    # Without hedge there need be no plain candidate, and no held-out rows.
+    raw_average([EasyTL()], hedge=0.0).fit(X, y, sample_domain=ids)
+
+
+def test_most_weight_of_the_hedge_leaves_the_unadapted_labels():
+    X, y, ids, truth = make_task(shift=2.0)
+    model = AdapterEnsembleClassifier(named(), hedge=0.999)
+    model.fit(X, y, sample_domain=ids)
+    source = ids > 0
+    alone = named()[2][1].fit(X[source], truth[source])
+    np.testing.assert_array_equal(model.predict(X), alone.predict(X))
+
+
+class SelectColumns(BaseEstimator):
+    """Some columns, without learning anything."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X[:, self.columns]
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+def test_the_hedge_goes_by_accuracy_on_the_source():
+    """The candidate that is best on the target is not asked."""
+    X, y, ids, truth = make_task()
+    X = np.column_stack([X, np.where(ids > 0, 5.0 * truth, truth[::-1])])
+    given = [
+        ("of the target", make_pipeline(SelectColumns(slice(0, 8)), GaussianNB())),
+        ("of the source", make_pipeline(SelectColumns(slice(8, 9)), GaussianNB())),
+        ("easy", EasyTL()),
+    ]
+    found = []
+    for labels in labelings(y, ids, truth):
+        model = AdapterEnsembleClassifier(given, hedge=0.4)
+        model.fit(X, labels, sample_domain=ids)
+        assert model.unadapted_ == "of the source"
+        found.append(model.predict_proba(X))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+    Xt, truth = X[ids < 0], truth[ids < 0]
+    right = [np.mean(m.predict(Xt) == truth) for m in model.estimators_[:2]]
+    assert right[0] > right[1] + 0.2
+
+
+def test_the_first_of_equals_gets_the_hedge():
+    X, y, ids, _ = make_task()
+    given = [EasyTL(), LogisticRegression(), LogisticRegression()]
+    model = AdapterEnsembleClassifier(given, hedge=0.4).fit(X, y, sample_domain=ids)
+    assert model.unadapted_ == "logisticregression-1"
+    np.testing.assert_allclose(model.estimator_weights_, [0.2, 0.6, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("candidate", "unadapted"),
+    [
+        (LogisticRegression(), True),
+        (make_pipeline(StandardScaler(), make_pipeline(PCA(2), GaussianNB())), True),
+        (GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2), True),
+        (TransferClassifier(), True),
+        (TransferClassifier(adapter=CORAL()), False),
+        (TransferClassifier(EasyTL()), False),
+        (make_pipeline(PerDomain(), GaussianNB()), False),
+        (EasyTL(), False),
+    ],
+)
+def test_what_is_without_adapter(candidate, unadapted):
+    X, y, ids, _ = make_task(n=60)
+    model = AdapterEnsembleClassifier([("one", candidate)], hedge=0.4)
+    if unadapted:
+        model.fit(X, y, sample_domain=ids)
+        assert model.unadapted_ == "one"
+        assert model.estimator_weights_ == pytest.approx([1.0])
+        return
+    with pytest.raises(ValueError, match="add a plain classifier.*or set hedge=0"):
+        model.fit(X, y, sample_domain=ids)
+
+
+@pytest.mark.parametrize("domains", [True, False])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"candidates": [CountsFits()]},
+        {"candidates": [CountsFits(), GaussianNB()], "calibrate": False},
+        {"candidates": "meda"},
+    ],
+)
+def test_hedge_needs_a_calibrated_candidate_without_adapter(parameters, domains):
+    """And says so before models are fitted in vain."""
+    X, y, ids, truth = make_task()
+    before = CountsFits.n_fits
+    model = AdapterEnsembleClassifier(hedge=0.4, **parameters)
+    words = "add a plain classifier to the candidates, with calibrate=True, or set"
+    data = (X, y, None, ids) if domains else (X, truth, None, None)
+    with (
+        pytest.warns() if not domains else nullcontext(),
+        pytest.raises(ValueError, match=words),
+    ):
+        model.fit(*data[:3], sample_domain=data[3])
+    assert CountsFits.n_fits == before
+
+
+@pytest.mark.parametrize("hedge", [1.0, -0.1, np.nan, "much", None])
+def test_hedge_is_a_share_below_1(hedge):
+    X, y, ids, _ = make_task()
+    with pytest.raises(ValueError, match="'hedge' parameter"):
+        AdapterEnsembleClassifier(hedge=hedge).fit(X, y, sample_domain=ids)
+
+
+def test_hedge_where_candidates_fail():
+    X, y, ids, _ = make_task()
+    given = [
+        ("easy", EasyTL()),
+        ("broken", TransferClassifier(adapter=FailsToMap())),
+        ("fails", Fails()),
+        ("guess", DummyClassifier()),
+    ]
+    model = AdapterEnsembleClassifier(given, weights=[1, 5, 5, 3], hedge=0.4)
+    with pytest.warns(UserWarning, match="2 of 4 candidates"):
+        model.fit(X, y, sample_domain=ids)
+    assert model.unadapted_ == "guess"
+    np.testing.assert_allclose(model.estimator_weights_, [0.6 / 4, 0.6 * 3 / 4 + 0.4])
+    # What is wrong with the only one is what the user has to know.
+    model = AdapterEnsembleClassifier(given[:3], hedge=0.4)
+    with (
+        pytest.warns(UserWarning, match="2 of 3 candidates"),
+        pytest.raises(RuntimeError, match="no luck"),
+    ):
+        model.fit(X, y, sample_domain=ids)
+
+
+def test_hedge_without_held_out_rows():
+    """One row of each class: no candidate is better than another."""
+    X, y, ids, truth = make_task()
+    few = np.full(len(y), np.nan)
+    for k in range(3):
+        few[np.flatnonzero((ids > 0) & (truth == k))[0]] = k
+    model = AdapterEnsembleClassifier(named(), hedge=0.4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model.fit(X, few, sample_domain=ids)
+    assert model.unadapted_ == "guess"
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_hedge_without_domains_with_jobs_and_in_a_pickle():
+    X, y, ids, truth = make_task()
+    model = AdapterEnsembleClassifier(named(), hedge=0.4)
+    with pytest.warns(NoAdaptationWarning):
+        model.fit(X, truth)
+    assert model.unadapted_ == "plain"
+    np.testing.assert_allclose(model.estimator_weights_, [0.15, 0.15, 0.55, 0.15])
+    expected = model.fit(X, y, sample_domain=ids).predict_proba(X)
+    with parallel_config(backend="threading"):
+        again = clone(model).set_params(n_jobs=2).fit(X, y, sample_domain=ids)
+    np.testing.assert_array_equal(again.predict_proba(X), expected)
+    again = pickle.loads(pickle.dumps(model))
+    assert again.unadapted_ == "plain"
+    np.testing.assert_array_equal(again.predict_proba(X), expected)
+
+
+def test_candidates_stay_as_they_are():
+    X, y, ids, _ = make_task()
+    nested = make_pipeline(PerDomain(), make_pipeline(PerDomain(), GaussianNB()))
+    given = [("nested", nested), ("plain", LogisticRegression())]
+    before = repr(given)
+    model = AdapterEnsembleClassifier(given, hedge=0.4)
+    model.fit(X, y, np.ones(len(y)), sample_domain=ids)
+    assert repr(given) == before
+    assert not hasattr(given[1][1], "coef_")
 
 
 # ---------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class AdapterComparison:
 
         - name, adapter, estimator : str
         - source_accuracy : float, of held-out source rows
-        - predicted_accuracy : float, expected on the target by the average of all
+        - predicted_accuracy : float, expected on the target by the plain mean of all
         - mixval, atc : float, see `mixval_scorer` and `atc_scorer`
         - agreement : float, share of target rows labelled as without adaptation
         - target_label_accuracy : float, on labelled target rows, if these are used
@@ -250,18 +250,19 @@ def compare_adapters(
 
     Notes
     -----
-    **The table.** `predicted_accuracy` is the mean probability that the average of all
-    models gives to the labels of a model [1]_, the best of the figures without labels;
+    **The table.** `predicted_accuracy` is the mean probability that the plain mean of
+    all models gives to the labels of a model [1]_, the best of the figures without
+    labels;
     `mixval` [2]_ and `atc` [3]_ are those of the scorers of these names;
     `source_accuracy` is of held-out source rows, which the adapter of a model may have
     seen without their labels: it promises too much.
 
-    **The average.** It is recommended if the columns differ, mixtures of target rows
-    keep their labels more often with it than without adaptation, class shares are not
-    known to differ, and labelled target rows, if there are enough, do not speak against
-    it. In all other cases the advice is not to adapt, or to correct class shares. The
-    verdict says how often such advice was right on benchmark tasks that no rule was
-    tuned on.
+    **The average.** The model without adaptation has weight .4 in it on top of its own
+    (`hedge`), which limits what it can lose. It is recommended if the columns differ,
+    class shares are not known to differ, labelled target rows, if there are enough, do
+    not speak against it, and it does not label every target row as that model does. In
+    all other cases the advice is not to adapt, or to correct class shares. The verdict
+    says how often such advice was right on benchmark tasks that no rule was tuned on.
 
     **No adaptation** is the model without adapter of the largest accuracy on held-out
     source rows.
@@ -297,17 +298,25 @@ def compare_adapters(
     labels = natural_labels(hidden[trained])
     classes = np.unique(labels)
     shares = _check_shares(class_shares, classes)
-    columns = X
+    columns = diagnosed = X
     if before is not None:
-        before = clone(before).fit(_safe_indexing(X, trained), labels)
+        # Rows that steps were fitted to differ from others, in the same domain, too.
+        of_all = _fit_steps(before, X)
+        diagnosed = of_all.transform(X)
+        before = _fit_steps(before, _safe_indexing(X, trained))
         columns = before.transform(X)
     numbers = check_columns(columns)
     if not hasattr(columns, "iloc"):  # a frame has names that models want to know
         columns = numbers
+    if before is None:
+        check_columns(X)
+    if estimator is not None:  # what fails in use fails before the work is done
+        own = estimator
+        baseline = TransferClassifier(clone(own)).fit(X, hidden, sample_domain=ids)
 
-    shift = diagnose_shift(columns, hidden, ids, random_state=random_state)
-    if before is not None and hasattr(before, "get_feature_names_out"):
-        names = np.asarray(before.get_feature_names_out())
+    shift = diagnose_shift(diagnosed, hidden, ids, random_state=random_state)
+    names = None if before is None else _names_out(of_all)
+    if names is not None:
         shift = shift._replace(columns=shift.columns._replace(names=names))
     drawn = rows_to_fit(numbers, hidden, ids, max_samples, random_state)
     drawn = np.arange(len(ids)) if drawn is None else drawn
@@ -335,13 +344,12 @@ def compare_adapters(
         labelled = _safe_indexing(columns, few[0])
         _score_labels(rows, ensemble, labelled, ids[few[0]], few[1])
     unadapted = next(row for row in rows if row["name"] == ensemble.unadapted_)
-    best, verdict = _decide(
-        shift, rows[-1], unadapted, len(ensemble.estimators_), shares, labels, few
-    )
+    is_default = estimator is None and adapters == "default"
+    best, verdict = _decide(shift, rows, unadapted, shares, labels, few, is_default)
 
-    model = next(c.model for c in candidates if c.name == unadapted["name"])
-    own = model.estimator if before is None else estimator
-    baseline = TransferClassifier(clone(own)).fit(X, hidden, sample_domain=ids)
+    if estimator is None:
+        own = next(c.model.estimator for c in candidates if c.name == unadapted["name"])
+        baseline = TransferClassifier(clone(own)).fit(X, hidden, sample_domain=ids)
     chosen = baseline
     if best == AVERAGE:
         if len(drawn) < len(ids):
@@ -351,7 +359,9 @@ def compare_adapters(
             )
         chosen = ensemble
         if before is not None:
-            chosen = Pipeline([*before.steps, ("average", ensemble)])
+            names = dict(before.steps)
+            name = next(n for n in ("average", "average_of_all", "_") if n not in names)
+            chosen = Pipeline([*before.steps, (name, ensemble)])
     elif best == CORRECTED:
         chosen = _corrected(own, random_state)
         chosen.fit(X, hidden, sample_domain=ids)
@@ -399,11 +409,35 @@ def _parts(estimator):
     return None, estimator
 
 
+def _fit_steps(before, X):
+    """The steps before the classifier, fitted to rows without labels."""
+    try:
+        return clone(before).fit(X)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "The steps of the Pipeline before its last could not be fitted without "
+            "labels, as they are for adapters: put steps that learn from y into one "
+            "with the classifier, make_pipeline(steps, make_pipeline(SelectKBest(), "
+            f"LogisticRegression())). {error}"
+        ) from error
+
+
+def _names_out(before):
+    """Names of the columns that the steps return; None if one of them gives none."""
+    try:
+        return np.asarray(before.get_feature_names_out())
+    except (AttributeError, ValueError):
+        return None
+
+
 def _check_shares(class_shares, classes):
     """The word, or the shares as an array."""
     if isinstance(class_shares, str):
         return class_shares
-    shares = np.asarray(class_shares, dtype=np.float64)
+    try:
+        shares = np.asarray(class_shares, dtype=np.float64)
+    except (TypeError, ValueError):
+        shares = np.empty(0)
     if (
         shares.shape != classes.shape
         or not (shares >= 0).all()
@@ -427,6 +461,13 @@ def _candidates(Z, ids, estimator, adapters, random_state):
             f"adapters holds the name {NONE!r}, which stands for no adaptation: use "
             "another name."
         )
+    else:
+        for name, adapter in adapters.items():
+            if not hasattr(adapter, "fit") or isinstance(adapter, type):
+                raise ValueError(
+                    f"adapters[{name!r}] is {adapter!r}, which has no fit: give an "
+                    "adapter such as CORAL(), or a Pipeline of adapters."
+                )
     return default_candidates(Z, ids, estimator, adapters, random_state=random_state)
 
 
@@ -434,7 +475,7 @@ def _table(candidates, ensemble, Xt, ids):
     """A row for each candidate, and one for the average, which is the last."""
     proba = np.array(list(ensemble._each_probability(Xt, ids)))
     mean = proba.mean(axis=0)  # what accuracies are predicted by, without hedge
-    P = np.tensordot(ensemble.weights_, proba, axes=1)
+    P = np.tensordot(ensemble.estimator_weights_, proba, axes=1)
     codes, code = proba.argmax(axis=2), P.argmax(axis=1)
     mixval, mixval_of_average = _mixval(ensemble, Xt, ids, codes, code)
     seconds = ensemble.fit_times_
@@ -482,7 +523,7 @@ def _mixval(ensemble, Xt, ids, codes, code):
         P = np.zeros((len(code), len(ensemble.classes_)))
         scores = []
         for weight, own, labels in zip(
-            ensemble.weights_, ensemble._each_probability(mixed, ids), codes
+            ensemble.estimator_weights_, ensemble._each_probability(mixed, ids), codes
         ):
             P += weight * own
             scores.append(mixval_score(own, labels, labels[partner]))
@@ -500,16 +541,19 @@ def _score_labels(rows, ensemble, X, ids, labels):
     known = ensemble.classes_[codes] == labels
     proba = list(ensemble._each_probability(X, ids))
     by_name = dict(zip(ensemble.named_estimators_, proba))
-    by_name[AVERAGE] = np.tensordot(ensemble.weights_, proba, axes=1)
+    by_name[AVERAGE] = np.tensordot(ensemble.estimator_weights_, proba, axes=1)
     for row in rows:
         if row["name"] in by_name:
             right = (by_name[row["name"]].argmax(axis=1) == codes) & known
             row["target_label_accuracy"] = float(right.mean())
 
 
-def _decide(shift, average, unadapted, n_models, shares, labels, few):
+def _decide(shift, rows, unadapted, shares, labels, few, is_default):
     """The name of the recommended row, and why."""
-    error = 100 * evidence()["error"]["average"]
+    average = rows[-1]
+    fitted = [row for row in rows[:-1] if not row["failure"]]
+    found = evidence()
+    error = 100 * max(found["error"]["average"], found["error_of_average"])
     before = percent(unadapted["predicted_accuracy"])
     stay = (
         f"Do not adapt: {unadapted['name']}, predicted to be right on about {before} "
@@ -518,16 +562,23 @@ def _decide(shift, average, unadapted, n_models, shares, labels, few):
     if shift.kind in ("none", "unclear"):
         return unadapted["name"], f"{shift.finding} {stay}"
     if shift.kind == "label":
+        if isinstance(shares, str) and shares == "same":
+            reason = "You say that these shares are alike, and nothing else differs."
+            return unadapted["name"], f"{shift.finding} {reason} {stay}"
         advice = "Correct the class shares and leave the columns alone."
-        return CORRECTED, f"{shift.finding} {advice} {record('label')}"
+        return CORRECTED, f"{shift.finding} {advice} {record('label', is_default)}"
+    if all(row["adapter"] == NONE for row in fitted):
+        return unadapted["name"], (
+            f"{shift.finding} No adapted model could be fitted. {stay}"
+        )
     reason = _against(average, unadapted, shares, labels, few)
     if reason:
         return unadapted["name"], f"{shift.finding} {reason} {stay}"
     verdict = (
-        f"{shift.finding} Use the average of {n_models} models, predicted to be right "
-        f"on about {percent(average['predicted_accuracy'])} of the target rows, "
+        f"{shift.finding} Use the average of {len(fitted)} models, predicted to be "
+        f"right on about {percent(average['predicted_accuracy'])} of the target rows, "
         f"against {before} without adaptation (usual error {error:.0f} points). "
-        f"{record('adopted')}"
+        f"{record('adopted', is_default)}"
     )
     if isinstance(shares, str) and shares == "unknown":
         verdict += " Check that class shares are alike in both domains."

@@ -27,6 +27,7 @@ def evidence():
           adaptation.
         - "error": dict of str to float, mean absolute error of each prediction of the
           target accuracy of models that are not adapted.
+        - "error_of_average": float, that of the average's predicted accuracy.
     """
     return json.loads(PATH.read_text(encoding="utf-8"))
 
@@ -36,11 +37,12 @@ def percent(share):
     return f"{100 * share:.0f} %"
 
 
-def record(kind):
+def record(kind, is_default):
     """A sentence on what such advice was worth."""
     found = evidence()[kind]
+    whose = "" if is_default else " (three classifiers and the default adapters)"
     return (
-        f"On {found['n_tasks']} benchmark tasks with this advice {_SUBJECTS[kind]} "
-        f"gained more than 2 points on {found['gained']}, and lost more than 2 on "
-        f"{found['lost']}."
+        f"On {found['n_tasks']} benchmark tasks with this advice{whose} "
+        f"{_SUBJECTS[kind]} gained more than 2 points on {found['gained']}, and lost "
+        f"more than 2 on {found['lost']}."
     )

@@ -20,6 +20,7 @@ from skadapt._domains import (
     check_sample_domain,
     is_labeled,
     mask_target_labels,
+    natural_labels,
 )
 from skadapt._ensemble import AdapterEnsembleClassifier
 from skadapt._members import call_of
@@ -101,7 +102,7 @@ def predict_target_accuracy(
         predicted right [1]_. ``"doc"``: the accuracy on held-out source rows less the
         fall of the mean confidence from source to target [2]_.
     average : AdapterEnsembleClassifier, default=None
-        The average, fitted to the same rows. None: fits the default one, which takes
+        The average, fitted to the same rows with `sample_domain`. None: fits the default one, which takes
         columns of numbers. Used with ``method="average"``.
     cv : int, default=3
         Stratified folds of source rows that are held out, for the calibration of
@@ -121,7 +122,10 @@ def predict_target_accuracy(
     ------
     ValueError
         If the model is no classifier, if a domain is missing, if no source row is
-        labelled, or if the method needs probabilities that the model lacks.
+        labelled, if the average was fitted without domains or knows no class of the
+        model, or if the method needs probabilities that the model lacks.
+    NotFittedError
+        If the model or the average is not fitted.
 
     See Also
     --------
@@ -179,6 +183,12 @@ def predict_target_accuracy(
     Xt, t_ids = _safe_indexing(X, target), ids[target]
     usual_error = evidence()["error"][method]
     if method == "average":
+        _check_average(average)
+        predicted = call_of(model, "predict", Xt, t_ids)
+        known = (
+            natural_labels(y[is_labeled(y)]) if average is None else average.classes_
+        )
+        _check_shared(getattr(model, "classes_", predicted), known)
         if average is None:
             average = AdapterEnsembleClassifier(
                 cv=cv, n_jobs=n_jobs, random_state=random_state
@@ -187,7 +197,7 @@ def predict_target_accuracy(
             average.classes_,
             # Each model alike, whatever weights the average itself has.
             np.mean(list(average._each_probability(Xt, t_ids)), axis=0),
-            call_of(model, "predict", Xt, t_ids),
+            predicted,
         )
         return PredictedAccuracy(accuracy, usual_error, np.nan, method)
     single = AdapterEnsembleClassifier([clone(model)], cv=cv, max_samples=None)
@@ -202,6 +212,33 @@ def predict_target_accuracy(
     accuracy = float(np.clip(score(member.held_out, member.correct, P), 0.0, 1.0))
     source_accuracy = float(member.correct.mean())
     return PredictedAccuracy(accuracy, usual_error, source_accuracy, method)
+
+
+def _check_average(average):
+    if average is None:
+        return
+    check_is_fitted(average)
+    if not hasattr(average, "transduction_"):
+        raise ValueError(
+            "average was fitted without sample_domain, and what it says is no guide to "
+            "the target then: fit it with sample_domain, or give average=None."
+        )
+
+
+def _check_shared(classes, known):
+    """Refuse a model none of whose classes the average knows."""
+    classes, known = np.unique(classes).tolist(), np.unique(known).tolist()
+    # As Python compares them: in an array 0 and "0" would become alike.
+    if set(classes).isdisjoint(known):
+        raise ValueError(
+            f"The model knows the classes {_few(classes)} and y, or the average, the "
+            f"classes {_few(known)}: name the classes alike in both."
+        )
+
+
+def _few(classes):
+    more = ", ..." if len(classes) > 4 else ""
+    return f"{', '.join(map(repr, classes[:4]))}{more}"
 
 
 def _mean_probability(classes, proba, labels):

@@ -9,7 +9,9 @@ class AdapterAccuracyDisplay:
     """Accuracy predicted for the target over the accuracy on held-out source rows.
 
     One point a model. An adapter that pays moves a point up from the models without
-    adaptation, one that merely costs accuracy on the source moves it to the left.
+    adaptation, one that merely costs accuracy on the source moves it to the left. On
+    the diagonal a model is as good on the target as on the source. The average of the
+    models, which has no accuracy on held-out rows, is a horizontal line.
 
     Use `from_comparison` rather than the constructor.
 
@@ -24,7 +26,9 @@ class AdapterAccuracyDisplay:
     unadapted : ndarray of shape (n_models,), bool
         Which models have no adapter.
     best : str, default=None
-        Name of the model to mark.
+        Name of the model to mark as recommended.
+    average : str, default=None
+        Name of the model that is drawn as a line at its predicted accuracy.
 
     Attributes
     ----------
@@ -54,15 +58,16 @@ class AdapterAccuracyDisplay:
     'predicted accuracy on the target'
     """
 
-    def __init__(self, *, names, source, predicted, unadapted, best=None):
+    def __init__(self, *, names, source, predicted, unadapted, best=None, average=None):
         self.names = names
         self.source = source
         self.predicted = predicted
         self.unadapted = unadapted
         self.best = best
+        self.average = average
 
     def plot(self, ax=None):
-        """Draw the points.
+        """Draw the points, those without adaptation on top, and the average.
 
         Parameters
         ----------
@@ -78,22 +83,28 @@ class AdapterAccuracyDisplay:
         ax = given_or_new_axes(ax, f"{type(self).__name__}.plot", (5.2, 4.2))
         source, predicted = np.asarray(self.source), np.asarray(self.predicted)
         known = np.isfinite(source) & np.isfinite(predicted)
+        is_line = np.array([name == self.average for name in self.names], dtype=bool)
+        known &= ~is_line
         for label, rows, colour in (
-            ("no adaptation", self.unadapted, SOURCE),
             ("adapted", ~np.asarray(self.unadapted), TARGET),
+            ("no adaptation", self.unadapted, SOURCE),
         ):
             rows = rows & known
             if rows.any():
                 style = {"color": colour, "label": label, "s": 26, "alpha": 0.8}
                 ax.scatter(source[rows], predicted[rows], **style)
-        low, high = _limits(np.concatenate([source[known], predicted[known]]))
-        ax.plot([low, high], [low, high], ls="--", lw=1, color=GREY, zorder=1)
-        if self.best in self.names:
-            place = list(self.names).index(self.best)
-            if known[place]:
+        for name, at, level in zip(self.names, source, predicted):
+            is_best = name == self.best
+            label = f"recommended: {name}" if is_best else name
+            if name == self.average and np.isfinite(level):
+                style = {"color": "k", "lw": 1.4 if is_best else 0.8, "zorder": 1}
+                ax.axhline(level, label=label, **style)
+            elif is_best and np.isfinite(at) and np.isfinite(level):
                 ring = {"s": 110, "facecolors": "none", "edgecolors": "k", "lw": 1.4}
-                label = f"recommended: {self.best}"
-                ax.scatter(source[place], predicted[place], label=label, **ring)
+                ax.scatter(at, level, label=label, **ring)
+        low, high = _limits(np.concatenate([source[known], predicted[known]]))
+        diagonal = {"color": GREY, "label": "as on the source", "zorder": 1}
+        ax.plot([low, high], [low, high], ls="--", lw=1, **diagonal)
         ax.set(
             xlabel="accuracy on held-out source rows",
             ylabel="predicted accuracy on the target",
@@ -130,6 +141,7 @@ class AdapterAccuracyDisplay:
             predicted=column("predicted_accuracy"),
             unadapted=np.array([row["adapter"] == "none" for row in rows]),
             best=comparison.best_,
+            average=next((r["name"] for r in rows if r["adapter"] == "all"), None),
         ).plot(ax)
 
 

@@ -456,11 +456,19 @@ def test_sentences(stacked):
     assert isinstance(found, ShiftDiagnosis)
     assert found.kind == "feature"
     assert "most in 0 (" in str(found)
-    assert "Compare adapters" in str(found)
-    assert str(found._replace(kind="none")).endswith(
+    assert found._replace(kind="none").finding.endswith(
         "110 rows in a domain show large differences only."
     )
     assert "rows in a domain" not in str(found._replace(kind="none", n_target=500))
+    for kind, advice in (
+        ("none", "Do not adapt."),
+        ("label", "Correct the class shares and leave the columns alone."),
+        ("feature", "Compare adapters."),
+        ("unclear", "Give more rows, or do not adapt."),
+    ):
+        own = found._replace(kind=kind)
+        assert str(own) == f"{own.finding} {advice}"
+        assert own.finding.endswith(".") and advice not in own.finding
     label = found._replace(
         kind="label",
         source_priors=np.array([0.5, 0.3, 0.2]),

@@ -71,6 +71,23 @@ def test_average_by_hand(names):
     assert np.isnan(found.source_accuracy)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [{"hedge": 0.4}, {"weights": [0, 0, 1]}, {"hedge": 0.9, "prior": [0.1, 0.1, 0.8]}],
+)
+def test_weights_of_the_average_do_not_count(parameters):
+    """Each of its models has one voice."""
+    X, y, ids, _ = make_task(shift=1.5)
+    model = fitted(X, y, ids)
+    found = []
+    for average in (average_of_three(), average_of_three().set_params(**parameters)):
+        average.fit(X, y, sample_domain=ids)
+        one = predict_target_accuracy(model, X, y, sample_domain=ids, average=average)
+        found.append((one.accuracy, average.predict_proba(X)))
+    assert found[1][0] == pytest.approx(found[0][0], abs=1e-12)
+    assert np.abs(found[1][1] - found[0][1]).max() > 0.01
+
+
 def by_hand(X, y, ids, method):
     """With the held-out probabilities of the ensemble of one, without its help."""
     single = AdapterEnsembleClassifier([LogisticRegression()])

@@ -102,8 +102,8 @@ def predict_target_accuracy(
         predicted right [1]_. ``"doc"``: the accuracy on held-out source rows less the
         fall of the mean confidence from source to target [2]_.
     average : AdapterEnsembleClassifier, default=None
-        The average, fitted to the same rows with `sample_domain`. None: fits the default one, which takes
-        columns of numbers. Used with ``method="average"``.
+        The average, fitted to the same rows with `sample_domain`. None: fits the
+        default one, which takes columns of numbers. Used with ``method="average"``.
     cv : int, default=3
         Stratified folds of source rows that are held out, for the calibration of
         probabilities and for the accuracy on the source.

@@ -662,6 +662,17 @@ def test_accuracy_of_adapters():
 
     display = AdapterAccuracyDisplay.from_comparison(Comparison())
     drawn = [points.get_offsets().tolist() for points in display.ax_.collections]
-    assert drawn == [[[0.9, 0.6]], [[0.8, 0.7]], [[0.8, 0.7]]]
-    assert legend(display) == ["no adaptation", "adapted", "recommended: TCA, A"]
+    assert drawn == [[[0.8, 0.7]], [[0.9, 0.6]], [[0.8, 0.7]]]
+    points = ["adapted", "no adaptation", "recommended: TCA, A"]
+    assert legend(display) == [*points, "as on the source"]
     assert not np.isfinite(display.source[2])
+
+    Comparison.best_ = "average of all"
+    Comparison.rows += (
+        {"name": "average of all", "adapter": "all", "predicted_accuracy": 0.65,
+         "source_accuracy": np.nan},
+    )  # fmt: skip
+    display = AdapterAccuracyDisplay.from_comparison(Comparison())
+    line = display.ax_.lines[0]
+    assert list(line.get_ydata()) == [0.65, 0.65]
+    assert line.get_label() == "recommended: average of all"

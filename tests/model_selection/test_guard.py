@@ -10,6 +10,8 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -375,6 +377,40 @@ def test_bad_parameters(parameters, words):
     X, y, ids, _ = make_task()
     with pytest.raises(ValueError, match=words):
         NegativeTransferGuard(**parameters).fit(X, y, sample_domain=ids)
+
+
+def test_one_class_and_too_few_rows_for_the_folds():
+    X, y, ids, truth = make_task()
+    with pytest.raises(ValueError, match="y holds one class"):
+        NegativeTransferGuard().fit(
+            X, np.where(ids > 0, 1.0, np.nan), sample_domain=ids
+        )
+    rare = np.where((ids > 0) & (truth == 1), np.nan, y)
+    rare[np.flatnonzero((ids > 0) & (truth == 1))[:2]] = 1.0
+    guard = NegativeTransferGuard(with_coral(), scorer="atc")
+    with pytest.raises(ValueError, match="there are 2 labelled source rows of class 1"):
+        guard.fit(X, rare, sample_domain=ids)
+
+
+def test_a_failed_refit_leaves_nothing():
+    X, y, ids, _ = make_task()
+    guard = NegativeTransferGuard(with_coral()).fit(X, y, sample_domain=ids)
+    with pytest.raises(ValueError, match="Negative values in data"):
+        guard.fit(X, y, -np.ones(len(y)), sample_domain=ids)
+    with pytest.raises(NotFittedError):
+        guard.predict(X)
+    assert not hasattr(guard, "verdict_")
+
+
+def test_an_imputer_in_the_baseline_takes_missing_values():
+    X, y, ids, _ = make_task()
+    X[::7, 2] = np.nan
+    model = make_pipeline(SimpleImputer(), LogisticRegression())
+    guard = NegativeTransferGuard(
+        TransferClassifier(model), model, scorer="source_accuracy"
+    ).fit(X, y, sample_domain=ids)
+    by_hand = model.fit(X[ids > 0], y[ids > 0])
+    np.testing.assert_array_equal(guard.predict(X), by_hand.predict(X))
 
 
 def test_tags():

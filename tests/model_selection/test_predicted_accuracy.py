@@ -7,6 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -17,6 +18,7 @@ from skadapt import (
     CORAL,
     AdapterEnsembleClassifier,
     EasyTL,
+    NoAdaptationWarning,
     PerDomain,
     PredictedAccuracy,
     TransferClassifier,
@@ -294,3 +296,26 @@ def test_sentences():
     few[rows] = range(3)
     with pytest.raises(ValueError, match="No class has two labelled source rows"):
         predict_target_accuracy(model, X, few, sample_domain=ids, method="doc")
+
+
+def test_classes_of_other_names_are_refused():
+    X, y, ids, _ = make_task()
+    words = np.array(["a", "b", "c"])[np.nan_to_num(y).astype(int)]
+    model = LogisticRegression().fit(X[ids > 0], words[ids > 0])
+    average = average_of_three().fit(X, y, sample_domain=ids)
+    for given in (None, average):
+        with pytest.raises(ValueError, match="name the classes alike"):
+            predict_target_accuracy(model, X, y, sample_domain=ids, average=given)
+
+
+def test_averages_that_were_not_fitted_to_domains_are_refused():
+    X, y, ids, _ = make_task()
+    model = fitted(X, y, ids)
+    with pytest.raises(NotFittedError):
+        predict_target_accuracy(
+            model, X, y, sample_domain=ids, average=average_of_three()
+        )
+    with pytest.warns(NoAdaptationWarning):
+        average = average_of_three().fit(X[ids > 0], y[ids > 0])
+    with pytest.raises(ValueError, match="without sample_domain"):
+        predict_target_accuracy(model, X, y, sample_domain=ids, average=average)

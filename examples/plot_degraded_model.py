@@ -50,15 +50,16 @@ model = make_pipeline(
     make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
         (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["laboratory"]),
+        verbose_feature_names_out=False,
     ),
-    LogisticRegression(),
+    LogisticRegression(max_iter=1000),
 )
 old = np.flatnonzero(~is_new)
 train, held = old[::2], old[1::2]
 model.fit(table.iloc[train], diagnosis[train])
 print(f"first hospital: {model.score(table.iloc[held], diagnosis[held]):.0%} right")
 print(f"says malignant: {np.mean(model.predict(table[is_new]) == 'malignant'):.0%}")
-print(f"in the first  : {np.mean(diagnosis[~is_new] == 'malignant'):.0%}")
+print(f"in the first:   {np.mean(diagnosis[~is_new] == 'malignant'):.0%}")
 
 # %%
 # Far more patients of the second hospital are called ill. Are they, or is it the

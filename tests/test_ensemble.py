@@ -1398,3 +1398,12 @@ def test_default_without_domains_is_the_models_without_adapter():
     names = ["none, 1-NN", "none, logistic", "none, SVM"]
     assert list(model.named_estimators_) == names
     assert model.score(X, truth) > 0.9
+
+
+def test_weights_below_0_are_refused():
+    X, y, ids, _ = make_task()
+    weights = np.where(np.arange(len(y)) == 5, -1.0, 1.0)
+    with pytest.raises(ValueError, match="Negative values"):
+        AdapterEnsembleClassifier([LogisticRegression(), EasyTL()]).fit(
+            X, y, weights, sample_domain=ids
+        )

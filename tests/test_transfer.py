@@ -1069,6 +1069,20 @@ def test_nan_that_the_adapter_leaves_is_refused_by_the_estimator():
         _fit(model, X=rows)
 
 
+def test_nan_that_the_estimator_fills():
+    rows = X.copy()
+    rows[::7, 0] = np.nan
+    pipe = make_pipeline("passthrough", SimpleImputer(), LogisticRegression())
+    model = _fit(TransferClassifier(pipe), X=rows)
+    by_hand = clone(pipe).fit(rows[SOURCE], Y[SOURCE])
+    np.testing.assert_array_equal(
+        model.predict_proba(rows), by_hand.predict_proba(rows)
+    )
+    nothing = make_pipeline("passthrough", "passthrough")
+    with pytest.raises(ValueError, match="NaN"):
+        TransferClassifier(nothing)._check_rows(rows, reset=True)
+
+
 def _domains_for(adapter):
     name = (
         "perdomain__sample_domain"

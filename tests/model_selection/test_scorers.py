@@ -508,6 +508,10 @@ def test_columns_that_are_no_numbers(name):
     for rows in (words, spoiled):
         with pytest.raises(ValueError, match="encode and impute them"):
             _score(name, model, rows)
+    if name == "mixval":
+        numbers = LogisticRegression().fit(X, Y)  # which cannot be asked about words
+        with pytest.raises(ValueError, match="encode and impute them"):
+            _score(name, numbers, words.to_numpy())
     for other in set(SCORERS) - OF_COLUMNS:
         assert np.isfinite(_score(other, model, words)), other
 

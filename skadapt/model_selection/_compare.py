@@ -308,8 +308,6 @@ def compare_adapters(
     numbers = check_columns(columns)
     if not hasattr(columns, "iloc"):  # a frame has names that models want to know
         columns = numbers
-    if before is None:
-        check_columns(X)
     if estimator is not None:  # what fails in use fails before the work is done
         own = estimator
         baseline = TransferClassifier(clone(own)).fit(X, hidden, sample_domain=ids)
